@@ -1,0 +1,165 @@
+import { Agent, type Dispatcher, fetch as fetchWith } from "undici";
+import { hostAndPort } from "./address.ts";
+import { readBounded } from "./bounded-body.ts";
+import { guardedConnect, type Resolve, resolveName } from "./guarded-connect.ts";
+import type { EgressPolicy, Outbound, OutboundFetchInit, OutboundRequest } from "./outbound.ts";
+import { OutboundError, outboundFailure } from "./outbound-error.ts";
+
+export interface OutboundOptions {
+  /** Exact `host:port` entries as `parseAllowList` returns them; only these may be private, or spoken to over http. */
+  allow: Record<EgressPolicy, readonly string[]>;
+  /** All addresses of a name. Default: the operating system's resolver. */
+  resolve?: Resolve;
+  /** Milliseconds for name resolution, TCP and TLS together. Default 5 000. */
+  connectTimeoutMs?: number;
+}
+
+/** One policy's way out. A connection pooled for one policy never serves the other. */
+interface Lane {
+  agent: Agent;
+  allowed: ReadonlySet<string>;
+}
+
+/** Opens the one way out of the process. `HTTP_PROXY` and its kin are not read: a proxy would resolve names unchecked. */
+export function openOutbound(options: OutboundOptions): Outbound {
+  const lanes = { admin: openLane("admin", options), stranger: openLane("stranger", options) };
+  return {
+    // Fails closed: who does not say whose address it is gets the stranger's rules.
+    fetch: async (url, init = {}) => guardedFetch(lanes[init.policy ?? "stranger"], toUrl(url), init),
+    request: (url, request) => guardedRequest(lanes.admin, url, request),
+    close: async () => {
+      await Promise.all([lanes.admin.agent.destroy(), lanes.stranger.agent.destroy()]);
+    },
+  };
+}
+
+function openLane(policy: EgressPolicy, options: OutboundOptions): Lane {
+  const allowed = new Set(options.allow[policy]);
+  const idle = policy === "admin" ? 30_000 : 1_000;
+  const agent = new Agent({
+    connect: guardedConnect(allowed, options.resolve ?? resolveName, options.connectTimeoutMs ?? 5_000),
+    allowH2: false,
+    pipelining: 1,
+    connections: policy === "admin" ? 256 : 8,
+    maxHeaderSize: 16 * 1024,
+    headersTimeout: 30_000,
+    bodyTimeout: 30_000,
+    keepAliveTimeout: idle,
+    // A server's Keep-Alive hint must not hold our sockets longer.
+    keepAliveMaxTimeout: 2 * idle,
+  });
+  return { agent, allowed };
+}
+
+function toUrl(url: string | URL): URL {
+  const parsed = typeof url === "string" ? URL.parse(url) : url;
+  if (parsed === null) throw new OutboundError("refused");
+  return parsed;
+}
+
+function checkUrl(lane: Lane, url: URL): void {
+  if (url.username !== "" || url.password !== "") throw new OutboundError("refused");
+  if (url.protocol === "https:") return;
+  if (url.protocol !== "http:" || !lane.allowed.has(hostAndPort(url))) throw new OutboundError("refused");
+}
+
+async function guardedRequest(
+  lane: Lane,
+  url: URL,
+  request: OutboundRequest,
+): Promise<Dispatcher.ResponseData> {
+  checkUrl(lane, url);
+  try {
+    return await lane.agent.request({
+      origin: url.origin,
+      path: url.pathname + url.search,
+      method: request.method,
+      headers: request.headers,
+      body: request.body,
+      signal: request.signal,
+      headersTimeout: request.headersTimeoutMs,
+      bodyTimeout: request.bodyTimeoutMs,
+    });
+  } catch (error) {
+    throw outboundFailure(error);
+  }
+}
+
+async function guardedFetch(lane: Lane, url: URL, init: OutboundFetchInit): Promise<Response> {
+  const ending = new AbortController();
+  const late = setTimeout(() => ending.abort(new OutboundError("timeout")), init.timeoutMs ?? 10_000);
+  const cancel = () => ending.abort(outboundFailure(init.signal?.reason));
+  init.signal?.addEventListener("abort", cancel, { once: true });
+  if (init.signal?.aborted) cancel();
+  try {
+    return await follow(lane, url, init, ending.signal);
+  } catch (error) {
+    throw ending.signal.aborted ? ending.signal.reason : outboundFailure(error);
+  } finally {
+    clearTimeout(late);
+    init.signal?.removeEventListener("abort", cancel);
+  }
+}
+
+async function follow(
+  lane: Lane,
+  start: URL,
+  init: OutboundFetchInit,
+  signal: AbortSignal,
+): Promise<Response> {
+  const method = init.method ?? "GET";
+  let headers = new Headers(init.headers);
+  let url = start;
+  const credentials = headers.has("authorization") || headers.has("cookie");
+  let hops = method === "GET" && !credentials ? (init.redirects ?? 0) : 0;
+  for (;;) {
+    checkUrl(lane, url);
+    const answer = await fetchWith(url, {
+      method,
+      headers: [...headers],
+      body: init.body,
+      signal,
+      redirect: "manual",
+      dispatcher: lane.agent,
+    });
+    const next = hops-- > 0 ? redirectTarget(answer.status, answer.headers.get("location"), url) : undefined;
+    if (next === undefined) {
+      const body = await readBounded(answer.body, init.maxBytes ?? 1024 * 1024);
+      return buffered(url, answer, body);
+    }
+    await answer.body?.cancel();
+    if (next.origin !== url.origin) headers = publicHeaders(headers);
+    url = next;
+  }
+}
+
+/** Where a GET goes next, if anywhere. Never from https to http, allow-listed or not. */
+export function redirectTarget(status: number, location: string | null, from: URL): URL | undefined {
+  if (![301, 302, 303, 307, 308].includes(status) || location === null) return undefined;
+  const next = URL.parse(location, from.href);
+  if (next === null) throw new OutboundError("protocol");
+  if (from.protocol === "https:" && next.protocol !== "https:") throw new OutboundError("refused");
+  return next;
+}
+
+/** Another origin learns nothing a caller may have meant for the first one: an API key has any header name. */
+function publicHeaders(headers: Headers): Headers {
+  const kept = ["accept", "accept-language", "user-agent", "mcp-protocol-version"];
+  return new Headers([...headers].filter(([name]) => kept.includes(name)));
+}
+
+function buffered(
+  url: URL,
+  answer: { status: number; statusText: string; headers: Iterable<[string, string]> },
+  body: Uint8Array<ArrayBuffer>,
+): Response {
+  const headers = new Headers([...answer.headers]);
+  // The body is decoded and whole; these described the one on the wire.
+  for (const name of ["content-encoding", "content-length", "transfer-encoding"]) headers.delete(name);
+  if (answer.status < 200 || answer.status > 599) throw new OutboundError("protocol");
+  const empty = [204, 205, 304].includes(answer.status);
+  const { status, statusText } = answer;
+  const response = new Response(empty ? null : body, { status, statusText, headers });
+  Object.defineProperty(response, "url", { value: url.href });
+  return response;
+}

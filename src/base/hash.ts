@@ -1,0 +1,23 @@
+import { createHash, createHmac } from "node:crypto";
+
+/**
+ * Bearer values are looked up by this keyed hash and never stored themselves. The key is random, made once, sealed in
+ * the database (db/instance.ts), and so survives rotation of the encryption key.
+ */
+export class KeyedHash {
+  readonly #key: Buffer;
+
+  constructor(key: Uint8Array) {
+    this.#key = Buffer.from(key);
+  }
+
+  /** `purpose` keeps kinds apart: a refresh token never matches where a code is looked up. Result: 43 characters. */
+  of(purpose: string, value: string): string {
+    return createHmac("sha256", this.#key).update(purpose).update("\0").update(value).digest("base64url");
+  }
+}
+
+/** Unkeyed SHA-256, base64url: for PKCE (RFC 7636 §4.2) and for digests of things that are not secret. */
+export function sha256(value: string | Uint8Array): string {
+  return createHash("sha256").update(value).digest("base64url");
+}

@@ -1,0 +1,27 @@
+/**
+ * What every part stands on: the outside world as values (clock, randomness, the one guarded way out), refusals
+ * (`Problem`), secrets in memory (`Hidden`) and at rest (`Seal`, `KeyedHash`), ids and owners. It knows nothing of MCP,
+ * OAuth endpoints, tables or routes.
+ */
+export { parseAllowList } from "./address.ts";
+export { readBounded } from "./bounded-body.ts";
+export { type OutboundOptions, openOutbound } from "./guarded.ts";
+export { KeyedHash, sha256 } from "./hash.ts";
+export { Hidden } from "./hidden.ts";
+export { newId, newSecret } from "./ids.ts";
+export { JsonFault } from "./json-fault.ts";
+export { type Log, type LogLevel, openLog } from "./log.ts";
+export type { EgressPolicy, Outbound, OutboundFetchInit, OutboundRequest } from "./outbound.ts";
+export { OutboundError, type OutboundFault, outboundFailure } from "./outbound-error.ts";
+export { type Owner, type OwnerMode, sameOwner } from "./owner.ts";
+export { type Fields, Problem, type ProblemDetails, type ProblemKind, problemStatus } from "./problem.ts";
+export { Seal, type SealContext, SealFault } from "./seal.ts";
+export type { Settings } from "./settings.ts";
+export {
+  isRawNumber,
+  type Json,
+  type JsonObject,
+  parseStrictJson,
+  stringifyJson,
+} from "./strict-json.ts";
+export { systemWorld, type World } from "./world.ts";

@@ -1,0 +1,104 @@
+import { JsonFault } from "./json-fault.ts";
+
+const backslash = 0x5c;
+
+/** More keys than this in one object, or an escape in one, and a Set takes over from comparing in place. */
+const fewKeys = 16;
+
+/** The keys of the objects that are open at this point of the text, as positions in it: nothing is allocated per key. */
+export class JsonKeys {
+  readonly #text: string;
+  readonly #maxDepth: number;
+  readonly #maxKeys: number;
+  readonly #starts: number[] = [];
+  readonly #ends: number[] = [];
+  /** Per open array or object: where its keys begin in the lists above. */
+  readonly #bases: number[] = [];
+  #sets: (Set<string> | undefined)[] | undefined;
+
+  constructor(text: string, maxDepth: number, maxKeys: number) {
+    this.#text = text;
+    this.#maxDepth = maxDepth;
+    this.#maxKeys = maxKeys;
+  }
+
+  open(): void {
+    if (this.#bases.length >= this.#maxDepth) throw new JsonFault("depth");
+    this.#bases.push(this.#starts.length);
+  }
+
+  close(): void {
+    const base = this.#bases.pop();
+    if (base === undefined) throw new JsonFault("syntax");
+    while (this.#starts.length > base) {
+      this.#starts.pop();
+      this.#ends.pop();
+    }
+    if (this.#sets !== undefined) this.#sets[this.#bases.length] = undefined;
+  }
+
+  /** A key without its quotes is at `[start, end)`. */
+  add(start: number, end: number): void {
+    const base = this.#bases[this.#bases.length - 1];
+    if (base === undefined) throw new JsonFault("syntax");
+    const set = this.#sets?.[this.#bases.length - 1];
+    if (set !== undefined) {
+      this.#addToSet(set, start, end);
+      return;
+    }
+    const length = end - start;
+    if (length === 9 && this.#text.startsWith("__proto__", start)) throw new JsonFault("forbidden_key");
+    if (this.#starts.length - base >= fewKeys || this.#escaped(start, end)) {
+      this.#addToSet(this.#makeSet(base), start, end);
+      return;
+    }
+    for (let known = base; known < this.#starts.length; known++) {
+      const other = this.#starts[known]!;
+      if (this.#ends[known]! - other === length && this.#equal(other, start, length)) {
+        throw new JsonFault("duplicate_key");
+      }
+    }
+    this.#starts.push(start);
+    this.#ends.push(end);
+    if (this.#starts.length - base > this.#maxKeys) throw new JsonFault("too_many_keys");
+  }
+
+  #escaped(start: number, end: number): boolean {
+    for (let at = start; at < end; at++) if (this.#text.charCodeAt(at) === backslash) return true;
+    return false;
+  }
+
+  #equal(one: number, other: number, length: number): boolean {
+    for (let at = 0; at < length; at++) {
+      if (this.#text.charCodeAt(one + at) !== this.#text.charCodeAt(other + at)) return false;
+    }
+    return true;
+  }
+
+  #makeSet(base: number): Set<string> {
+    const set = new Set<string>();
+    for (let known = base; known < this.#starts.length; known++) {
+      set.add(this.#text.slice(this.#starts[known], this.#ends[known]));
+    }
+    this.#sets ??= [];
+    this.#sets[this.#bases.length - 1] = set;
+    return set;
+  }
+
+  #addToSet(set: Set<string>, start: number, end: number): void {
+    const written = this.#text.slice(start, end);
+    const key = written.includes("\\") ? unescapeKey(written) : written;
+    if (key === "__proto__") throw new JsonFault("forbidden_key");
+    if (set.has(key)) throw new JsonFault("duplicate_key");
+    set.add(key);
+    if (set.size > this.#maxKeys) throw new JsonFault("too_many_keys");
+  }
+}
+
+function unescapeKey(written: string): string {
+  try {
+    return JSON.parse(`"${written}"`);
+  } catch {
+    throw new JsonFault("syntax");
+  }
+}

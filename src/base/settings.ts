@@ -1,0 +1,19 @@
+/** What the operator chose and many parts need, as one value; config.ts makes it. Times in milliseconds. */
+export interface Settings {
+  /** The public origin: the only source of every URL we print. */
+  baseUrl: URL;
+  /** Exact further origins that reach us. */
+  aliases: readonly string[];
+  enforceAuthOnInference: boolean;
+  tempTokenAuth: boolean;
+  toolTimeoutMs: number;
+  toolSyncIntervalMs: number;
+  /** Browser origins that may call `/mcp`. */
+  allowedOrigins: readonly string[];
+  nativeRedirectSchemes: readonly string[];
+  accessTokenMs: number;
+  grantIdleMs: number;
+  /** 0: no refresh tokens. */
+  grantMaxMs: number;
+  trustedProxies: readonly string[];
+}

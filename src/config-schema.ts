@@ -1,0 +1,132 @@
+import { z } from "zod";
+
+const seconds = z.number().positive();
+const minutes = z.number().positive();
+
+/** Keys of the product family that this gateway does not act on: accepted, named once in a warning. */
+const ignored = z.unknown().optional().meta({ ignored: true });
+
+function ignoring(keys: string[]): Record<string, typeof ignored> {
+  return Object.fromEntries(keys.map((key) => [key, ignored]));
+}
+
+/** One upstream; upstreams/ owns the shape of the body and checks it at start. */
+const upstreamEntry = z.record(z.string(), z.unknown());
+
+const client = z.strictObject({
+  enforce_auth_on_inference: z.boolean().default(true),
+  mcp_enable_temp_token_auth: z.boolean().default(false),
+  mcp_tool_execution_timeout: seconds.default(30),
+  mcp_tool_sync_interval: minutes.default(10),
+  allowed_origins: z.array(z.string()).default([]),
+  native_redirect_schemes: z.array(z.string()).default(["cursor", "vscode", "vscode-insiders", "windsurf"]),
+  access_token_hours: z.number().positive().max(24).default(24),
+  grant_idle_days: z.number().positive().default(30),
+  grant_max_days: z.number().min(0).default(180),
+  ...ignoring([
+    "drop_excess_requests",
+    "initial_pool_size",
+    "prometheus_labels",
+    "enable_logging",
+    "disable_content_logging",
+    "log_retention_days",
+    "enable_governance",
+    "enforce_governance_header",
+    "allow_direct_keys",
+    "max_request_body_size_mb",
+    "enable_litellm_fallbacks",
+    "mcp_agent_depth",
+    "mcp_code_mode_binding_level",
+    "header_filter_config",
+    "allowed_headers",
+    "required_headers",
+    "logging_headers",
+    "compat",
+  ]),
+});
+
+const limit = z.strictObject({
+  requests: z.number().int().positive(),
+  window_seconds: z.number().positive(),
+});
+
+/** The whole configuration file. Every default of it stands here. */
+export const fileSchema = z.strictObject({
+  $schema: z.string().optional(),
+  mcp: z
+    .strictObject({
+      client_configs: z.array(upstreamEntry).default([]),
+      ...ignoring(["tool_groups", "tool_manager_config", "tool_sync_interval"]),
+    })
+    .prefault({}),
+  /** The map desktop clients use. */
+  mcpServers: z.record(z.string(), z.record(z.string(), z.unknown())).optional(),
+  governance: z
+    .strictObject({
+      virtual_keys: z.array(z.record(z.string(), z.unknown())).default([]),
+      ...ignoring([
+        "budgets",
+        "rate_limits",
+        "customers",
+        "teams",
+        "routing_rules",
+        "model_configs",
+        "providers",
+        "auth_config",
+      ]),
+    })
+    .prefault({}),
+  client: client.prefault({}),
+  limits: z
+    .strictObject({
+      guess: limit.optional(),
+      register: limit.optional(),
+      authorize: limit.optional(),
+      token: limit.optional(),
+      api: limit.optional(),
+    })
+    .prefault({}),
+  ...ignoring([
+    "version",
+    "encryption_key",
+    "auth_config",
+    "providers",
+    "config_store",
+    "logs_store",
+    "vector_store",
+    "framework",
+    "plugins",
+    "websocket",
+    "cluster_config",
+    "saml_config",
+    "scim_config",
+    "load_balancer_config",
+    "guardrails_config",
+    "audit_logs",
+    "large_payload_optimization",
+    "jwt",
+    "sso",
+  ]),
+});
+
+export type ConfigFile = z.output<typeof fileSchema>;
+
+/** Every variable with our prefix, and what it means (contract section 11). */
+export const environmentSchema = z.strictObject({
+  POSTERN_CONFIG: z.string().optional(),
+  POSTERN_HOST: z.string().default("127.0.0.1"),
+  POSTERN_PORT: z.coerce.number().int().min(1).max(65535).default(8080),
+  POSTERN_BASE_URL: z.string().optional(),
+  POSTERN_BASE_URL_ALIASES: z.string().default(""),
+  POSTERN_DATABASE_URL: z.string().default("sqlite:./data/postern.db"),
+  POSTERN_ENCRYPTION_KEY: z.string().optional(),
+  POSTERN_ADMIN_TOKEN: z.string().min(24, "is shorter than 24 characters").optional(),
+  POSTERN_ADMIN_EMAIL: z.string().optional(),
+  POSTERN_ADMIN_PASSWORD: z.string().optional(),
+  POSTERN_OUTBOUND_ALLOW: z.string().default(""),
+  POSTERN_CIMD_ALLOW: z.string().default(""),
+  POSTERN_TRUSTED_PROXIES: z.string().default(""),
+  POSTERN_LOG_LEVEL: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
+});
+
+export type Environment = z.output<typeof environmentSchema>;

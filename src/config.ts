@@ -1,0 +1,253 @@
+import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import type { ZodType, z } from "zod";
+import {
+  Hidden,
+  JsonFault,
+  type LogLevel,
+  parseAllowList,
+  parseStrictJson,
+  type Settings,
+} from "./base/index.ts";
+import { BadConfiguration, describeIssue } from "./config-problem.ts";
+import { type ConfigFile, type Environment, environmentSchema, fileSchema } from "./config-schema.ts";
+import { keyFromFile, parseKeys } from "./encryption-key.ts";
+import { defaultRateLimits } from "./http/index.ts";
+
+/** Everything the operator decided, checked. Made once, before anything opens or listens. */
+export interface Config {
+  host: string;
+  port: number;
+  databaseUrl: Hidden;
+  encryptionKeys: Uint8Array[];
+  adminToken?: Hidden;
+  admin?: { email: string; password: Hidden };
+  outboundAllow: string[];
+  cimdAllow: string[];
+  logLevel: LogLevel;
+  settings: Settings;
+  limits: typeof defaultRateLimits;
+  upstreams: Record<string, unknown>[];
+  mcpServers: Record<string, Record<string, unknown>>;
+  virtualKeys: Record<string, unknown>[];
+  /** Known keys that have no effect here, for one warning. */
+  ignored: string[];
+  /** For printing: the effective settings, secrets hidden. */
+  shown: [name: string, value: string][];
+}
+
+const PREFIX = "POSTERN_";
+const DEFAULT_FILE = "./postern.config.json";
+/** Variables of the test run that share the prefix. */
+const FOR_TESTS = "POSTERN_TEST_";
+
+/** Reads the environment and the file. Throws `BadConfiguration`. `file`: the path given by `--config`. */
+export function loadConfig(options: { environment?: NodeJS.ProcessEnv; file?: string } = {}): Config {
+  const variables = options.environment ?? process.env;
+  const environment = readEnvironment(variables);
+  const { file, ignored } = readFile(options.file ?? environment.POSTERN_CONFIG, variables);
+  const settings = makeSettings(environment, file);
+  const databaseUrl = environment.POSTERN_DATABASE_URL;
+  const config: Config = {
+    host: environment.POSTERN_HOST,
+    port: environment.POSTERN_PORT,
+    databaseUrl: new Hidden(databaseUrl),
+    encryptionKeys: encryptionKeys(environment),
+    adminToken:
+      environment.POSTERN_ADMIN_TOKEN === undefined ? undefined : new Hidden(environment.POSTERN_ADMIN_TOKEN),
+    admin: admin(environment),
+    outboundAllow: allowList(environment.POSTERN_OUTBOUND_ALLOW, "POSTERN_OUTBOUND_ALLOW"),
+    cimdAllow: allowList(environment.POSTERN_CIMD_ALLOW, "POSTERN_CIMD_ALLOW"),
+    logLevel: environment.POSTERN_LOG_LEVEL,
+    settings,
+    limits: limits(file),
+    upstreams: file.mcp.client_configs,
+    mcpServers: file.mcpServers ?? {},
+    virtualKeys: file.governance.virtual_keys,
+    ignored,
+    shown: [],
+  };
+  config.shown = show(config, environment, file);
+  return config;
+}
+
+function readEnvironment(variables: NodeJS.ProcessEnv): Environment {
+  const ours = Object.entries(variables).filter(
+    ([name, value]) =>
+      name.startsWith(PREFIX) && !name.startsWith(FOR_TESTS) && value !== undefined && value !== "",
+  );
+  return check(environmentSchema, Object.fromEntries(ours), "The environment");
+}
+
+function readFile(
+  named: string | undefined,
+  variables: NodeJS.ProcessEnv,
+): { file: ConfigFile; ignored: string[] } {
+  const path = named ?? (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : undefined);
+  if (path === undefined) return { file: check(fileSchema, {}, "The configuration"), ignored: [] };
+  let raw: unknown;
+  try {
+    raw = parseStrictJson(readFileSync(path));
+  } catch (error) {
+    if (error instanceof JsonFault) throw new BadConfiguration(`${path}: ${error.message}`);
+    throw new BadConfiguration(`${path} cannot be read. Check the path given by --config or POSTERN_CONFIG.`);
+  }
+  const ignored: string[] = [];
+  const resolved = resolveReferences(raw, variables, path, "");
+  const file = check(fileSchema, resolved, path);
+  collectIgnored(resolved, fileSchema, "", ignored);
+  return { file, ignored };
+}
+
+/** `env.NAME` as a whole string value reads the environment. Our own variables hold our own secrets and are refused. */
+function resolveReferences(value: unknown, variables: NodeJS.ProcessEnv, path: string, at: string): unknown {
+  if (Array.isArray(value))
+    return value.map((item, index) => resolveReferences(item, variables, path, `${at}[${index}]`));
+  if (typeof value === "object" && value !== null) {
+    return Object.fromEntries(
+      Object.entries(value).map(([key, item]) => [
+        key,
+        resolveReferences(item, variables, path, at ? `${at}.${key}` : key),
+      ]),
+    );
+  }
+  const name = typeof value === "string" ? /^env\.([A-Za-z_][A-Za-z0-9_]*)$/.exec(value)?.[1] : undefined;
+  if (name === undefined) return value;
+  if (name.startsWith(PREFIX))
+    throw new BadConfiguration(
+      `${path}: ${at}: env.${name} names a setting of the gateway itself. Use another variable.`,
+    );
+  if (variables[name] === undefined)
+    throw new BadConfiguration(
+      `${path}: ${at}: the environment variable ${name} is not set. Set it or change the value.`,
+    );
+  return variables[name];
+}
+
+function check<T extends ZodType>(schema: T, value: unknown, source: string): z.output<T> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw new BadConfiguration(describeIssue(result.error.issues[0]!, schema, source));
+}
+
+function collectIgnored(value: unknown, schema: ZodType, at: string, found: string[]): void {
+  const def = (schema as unknown as { def: { innerType?: ZodType; shape?: Record<string, ZodType> } }).def;
+  if (def.innerType && !def.shape && (schema.meta() as { ignored?: boolean } | undefined)?.ignored !== true) {
+    collectIgnored(value, def.innerType, at, found);
+    return;
+  }
+  if (!def.shape || typeof value !== "object" || value === null) return;
+  for (const [key, item] of Object.entries(value)) {
+    const child = def.shape[key];
+    if (!child) continue;
+    const path = at ? `${at}.${key}` : key;
+    if ((child.meta() as { ignored?: boolean } | undefined)?.ignored) found.push(path);
+    else collectIgnored(item, child, path, found);
+  }
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+function makeSettings(environment: Environment, file: ConfigFile): Settings {
+  const { client } = file;
+  return {
+    baseUrl: origin(
+      environment.POSTERN_BASE_URL ?? `http://localhost:${environment.POSTERN_PORT}`,
+      "POSTERN_BASE_URL",
+    ),
+    aliases: list(environment.POSTERN_BASE_URL_ALIASES).map(
+      (text) => origin(text, "POSTERN_BASE_URL_ALIASES").origin,
+    ),
+    enforceAuthOnInference: client.enforce_auth_on_inference,
+    tempTokenAuth: client.mcp_enable_temp_token_auth,
+    toolTimeoutMs: client.mcp_tool_execution_timeout * 1000,
+    toolSyncIntervalMs: client.mcp_tool_sync_interval * 60_000,
+    allowedOrigins: client.allowed_origins,
+    nativeRedirectSchemes: client.native_redirect_schemes,
+    accessTokenMs: client.access_token_hours * 60 * 60 * 1000,
+    grantIdleMs: client.grant_idle_days * DAY_MS,
+    grantMaxMs: client.grant_max_days * DAY_MS,
+    trustedProxies: list(environment.POSTERN_TRUSTED_PROXIES),
+  };
+}
+
+/** An origin: https, or http on loopback (contract section 11). */
+function origin(text: string, source: string): URL {
+  const url = URL.parse(text);
+  const loopback = url !== null && ["localhost", "127.0.0.1", "[::1]"].includes(url.hostname);
+  const wellFormed =
+    url !== null && url.pathname === "/" && url.search === "" && url.hash === "" && url.username === "";
+  if (!wellFormed || (url.protocol !== "https:" && !(url.protocol === "http:" && loopback))) {
+    throw new BadConfiguration(
+      `${source}: ${text} must be an https origin without a path, like https://gateway.example.com (http only on loopback).`,
+    );
+  }
+  return url;
+}
+
+function encryptionKeys(environment: Environment): Uint8Array[] {
+  if (environment.POSTERN_ENCRYPTION_KEY !== undefined) return parseKeys(environment.POSTERN_ENCRYPTION_KEY);
+  const url = environment.POSTERN_DATABASE_URL;
+  if (url.startsWith("sqlite:"))
+    return keyFromFile(url.slice("sqlite:".length), (bytes) => randomBytes(bytes));
+  if (!/^postgres(ql)?:\/\//.test(url)) {
+    throw new BadConfiguration("POSTERN_DATABASE_URL must begin with sqlite: or postgres://.");
+  }
+  throw new BadConfiguration(
+    "POSTERN_ENCRYPTION_KEY is required with Postgres. Make one with: openssl rand -base64 32",
+  );
+}
+
+function admin({
+  POSTERN_ADMIN_EMAIL: email,
+  POSTERN_ADMIN_PASSWORD: password,
+}: Environment): Config["admin"] {
+  if (email === undefined && password === undefined) return undefined;
+  if (email === undefined || password === undefined) {
+    throw new BadConfiguration("Set both POSTERN_ADMIN_EMAIL and POSTERN_ADMIN_PASSWORD, or neither.");
+  }
+  return { email, password: new Hidden(password) };
+}
+
+function allowList(text: string, source: string): string[] {
+  try {
+    return parseAllowList(text);
+  } catch (error) {
+    throw new BadConfiguration(`${source}: ${(error as Error).message}`);
+  }
+}
+
+function limits(file: ConfigFile): typeof defaultRateLimits {
+  const chosen = Object.entries(file.limits).flatMap(([name, value]) =>
+    value ? [[name, { requests: value.requests, windowMs: value.window_seconds * 1000 }]] : [],
+  );
+  return { ...defaultRateLimits, ...Object.fromEntries(chosen) };
+}
+
+function list(text: string): string[] {
+  return text
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== "");
+}
+
+function show(config: Config, environment: Environment, file: ConfigFile): [string, string][] {
+  const { settings } = config;
+  return [
+    ["listen", `${config.host}:${config.port}`],
+    ["base URL", settings.baseUrl.origin],
+    ["aliases", settings.aliases.join(", ") || "none"],
+    ["database", environment.POSTERN_DATABASE_URL.replace(/\/\/[^@/]*@/, "//[hidden]@")],
+    [
+      "encryption key",
+      environment.POSTERN_ENCRYPTION_KEY === undefined
+        ? "key file beside the database"
+        : "POSTERN_ENCRYPTION_KEY [hidden]",
+    ],
+    ["administrator token", config.adminToken ? "[hidden]" : "none"],
+    ["sign-in required on /mcp", String(settings.enforceAuthOnInference)],
+    ["private addresses allowed", config.outboundAllow.join(", ") || "none"],
+    ["upstreams in the file", String(file.mcp.client_configs.length + Object.keys(config.mcpServers).length)],
+    ["virtual keys in the file", String(file.governance.virtual_keys.length)],
+  ];
+}

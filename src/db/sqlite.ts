@@ -1,0 +1,36 @@
+import { chmodSync, mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import { DatabaseSync, type SQLInputValue } from "node:sqlite";
+import { type Dialect, SqliteDialect } from "kysely";
+
+/** Kysely over the embedded `node:sqlite`. The file and its folder are readable by this user only. */
+export function sqliteDialect(path: string): Dialect {
+  return new SqliteDialect({ database: async () => bridge(openFile(path)) });
+}
+
+function openFile(path: string): DatabaseSync {
+  if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const database = new DatabaseSync(path, { timeout: 5000 });
+  if (path !== ":memory:") chmodSync(path, 0o600);
+  // secure_delete: a revoked credential's ciphertext must not survive in free pages.
+  database.exec(
+    "pragma journal_mode = wal; pragma synchronous = normal; pragma foreign_keys = on; pragma secure_delete = on",
+  );
+  return database;
+}
+
+/** What Kysely expects of a driver, in the words of `node:sqlite`. */
+function bridge(database: DatabaseSync) {
+  return {
+    close: () => database.close(),
+    prepare: (sql: string) => {
+      const statement = database.prepare(sql);
+      return {
+        reader: statement.columns().length > 0,
+        all: (parameters: readonly unknown[]) => statement.all(...(parameters as SQLInputValue[])),
+        run: (parameters: readonly unknown[]) => statement.run(...(parameters as SQLInputValue[])),
+        iterate: (parameters: readonly unknown[]) => statement.iterate(...(parameters as SQLInputValue[])),
+      };
+    },
+  };
+}

@@ -1,0 +1,252 @@
+import type { Insertable, Selectable } from "kysely";
+import type { OwnerMode } from "../base/index.ts";
+
+/*
+ * The document of data at rest. Times are milliseconds since 1970 (UTC). Booleans are 0 or 1. `*_json` columns hold
+ * JSON text without secrets. `sealed*` columns are AES-256-GCM ciphertexts bound to table, row, owner and upstream
+ * (base/seal.ts). `*_hash` columns are keyed hashes of bearer values (base/hash.ts); the values are stored nowhere.
+ */
+export interface Tables {
+  instance: InstanceTable;
+  change_counter: ChangeCounterTable;
+  changes: ChangesTable;
+  flows: FlowsTable;
+  outbox: OutboxTable;
+  audit: AuditTable;
+  users: UsersTable;
+  dashboard_sessions: DashboardSessionsTable;
+  upstreams: UpstreamsTable;
+  oauth_configs: OAuthConfigsTable;
+  virtual_keys: VirtualKeysTable;
+  virtual_key_upstreams: VirtualKeyUpstreamsTable;
+  credentials: CredentialsTable;
+  clients: ClientsTable;
+  grants: GrantsTable;
+  tokens: TokensTable;
+}
+
+/** One row per name: the sealed hash key, the sealed key check value. */
+interface InstanceTable {
+  name: string;
+  sealed: Uint8Array;
+}
+
+/** A single row (id 1). Bumped last in a transaction, so its values become visible in order. */
+interface ChangeCounterTable {
+  id: number;
+  value: number;
+}
+
+/** What other replicas must drop from their caches; kept for an hour. */
+interface ChangesTable {
+  seq: number;
+  topic: string;
+  key: string;
+  at: number;
+}
+
+/**
+ * Everything single-use and short-lived: pending consents, codes, upstream `state`s, connect links, set-up links.
+ * Consumed by one statement; a tombstone (outcome, ended_at; data and secret emptied) stays 24 hours.
+ */
+interface FlowsTable {
+  id: string;
+  kind: FlowKind;
+  handle_hash: string | null;
+  browser_hash: string | null;
+  owner_mode: OwnerMode | null;
+  owner_id: string | null;
+  upstream_id: string | null;
+  account: string;
+  parent_id: string | null;
+  data_json: string;
+  sealed: Uint8Array | null;
+  created_at: number;
+  expires_at: number;
+  ended_at: number | null;
+  outcome: string | null;
+}
+
+export type FlowKind = "consent" | "code" | "connect" | "state" | "setup";
+
+/** Effects elsewhere that must happen after a local change (RFC 7009 revocations), retried with back-off. */
+interface OutboxTable {
+  id: string;
+  kind: string;
+  subject: string;
+  sealed: Uint8Array;
+  attempts: number;
+  next_at: number;
+  created_at: number;
+}
+
+/** Append-only. `detail_json` holds no secrets. */
+interface AuditTable {
+  id: string;
+  at: number;
+  event: string;
+  actor: string;
+  owner_mode: OwnerMode | null;
+  owner_id: string | null;
+  upstream_id: string | null;
+  request_id: string | null;
+  detail_json: string;
+}
+
+interface UsersTable {
+  id: string;
+  email: string;
+  name: string;
+  password_hash: string | null;
+  role: "admin" | "member";
+  is_active: number;
+  created_at: number;
+  updated_at: number;
+}
+
+interface DashboardSessionsTable {
+  id: string;
+  token_hash: string;
+  user_id: string;
+  created_at: number;
+  last_seen_at: number;
+  expires_at: number;
+}
+
+/** `definition_json`: the contract's section 7 body without secrets. `sealed_headers`: the static header values. */
+interface UpstreamsTable {
+  id: string;
+  name: string;
+  source: "api" | "file";
+  connection_type: "http" | "sse" | "stdio";
+  connection_string: string | null;
+  auth_type: string;
+  definition_json: string;
+  sealed_headers: Uint8Array | null;
+  allow_on_all_virtual_keys: number;
+  disabled: number;
+  state: string;
+  failure_json: string | null;
+  /** Rises with every change of address or authorization; late writers compare it. */
+  generation: number;
+  era: "modern" | "legacy" | null;
+  tools_json: string | null;
+  tools_synced_at: number | null;
+  created_at: number;
+  updated_at: number;
+}
+
+/** How we are a client of one upstream's authorization server. `metadata_json`: the endpoints recorded at discovery. */
+interface OAuthConfigsTable {
+  id: string;
+  upstream_id: string;
+  issuer: string | null;
+  redirect_uri: string;
+  resource: string | null;
+  client_id: string | null;
+  client_source: "given" | "cimd" | "dcr" | null;
+  sealed_client_secret: Uint8Array | null;
+  metadata_json: string | null;
+  scopes_json: string;
+  created_at: number;
+  updated_at: number;
+}
+
+interface VirtualKeysTable {
+  id: string;
+  name: string;
+  source: "api" | "file";
+  description: string;
+  value_hash: string;
+  value_tail: string;
+  is_active: number;
+  expires_at: number | null;
+  user_id: string | null;
+  created_at: number;
+  updated_at: number;
+}
+
+/** `tools_json`: a list of original tool names, or `["*"]`. */
+interface VirtualKeyUpstreamsTable {
+  virtual_key_id: string;
+  upstream_id: string;
+  tools_json: string;
+}
+
+/** One per (owner, upstream, account). `orphaned` is a flag beside the status, so what lies beneath shows again. */
+interface CredentialsTable {
+  id: string;
+  kind: "oauth" | "headers";
+  owner_mode: OwnerMode;
+  owner_id: string;
+  upstream_id: string;
+  account: string;
+  status: "active" | "needs_reauth" | "needs_update";
+  status_reason: string | null;
+  orphaned: number;
+  generation: number;
+  sealed: Uint8Array;
+  /** The provider's own id of the account, when it told us one. */
+  subject: string | null;
+  expires_at: number | null;
+  scopes_json: string | null;
+  oauth_config_id: string | null;
+  refresh_holder: string | null;
+  refresh_until: number | null;
+  /** Transient refresh failures: not before this time again. */
+  refresh_after: number | null;
+  last_refreshed_at: number | null;
+  created_at: number;
+  updated_at: number;
+}
+
+/** A client that somebody approved at least once, or that an administrator registered. */
+interface ClientsTable {
+  id: string;
+  kind: "dcr" | "cimd" | "static";
+  /** The wire `client_id`; sealed metadata for `dcr`, hence looked up by hash. */
+  client_id_hash: string;
+  name: string;
+  redirect_uris_json: string;
+  secret_hash: string | null;
+  created_at: number;
+}
+
+/** A consent: identity, client, redirect URI, scope, resource, upstreams (null: all). The contract's "session row". */
+interface GrantsTable {
+  id: string;
+  client_row_id: string;
+  client_name: string;
+  owner_mode: OwnerMode;
+  owner_id: string;
+  virtual_key_id: string | null;
+  /** Keyed hash of the browser's grant cookie (session grants finish their own flows with it). */
+  browser_hash: string | null;
+  redirect_uri: string;
+  scope: string;
+  resource: string;
+  upstreams_json: string | null;
+  status: "pending" | "active";
+  created_at: number;
+  last_used_at: number | null;
+  /** Ends without use at `idle_until`, at the latest at `ends_at`. */
+  idle_until: number;
+  ends_at: number;
+}
+
+/** Access and refresh tokens of a grant. A rotated refresh token keeps its successor pair sealed for 30 seconds. */
+interface TokensTable {
+  hash: string;
+  grant_id: string;
+  kind: "access" | "refresh";
+  created_at: number;
+  expires_at: number;
+  rotated_at: number | null;
+  /** When the successor refresh token was first presented; from then on a repeat is reuse. */
+  successor_used_at: number | null;
+  predecessor_hash: string | null;
+  sealed_successor: Uint8Array | null;
+}
+
+export type Row<T extends keyof Tables> = Selectable<Tables[T]>;
+export type NewRow<T extends keyof Tables> = Insertable<Tables[T]>;

@@ -1,0 +1,71 @@
+import type { Problem } from "../base/index.ts";
+import { json } from "./reply.ts";
+
+/** Contract section 10: the one shape of every JSON error outside OAuth and JSON-RPC. */
+export function envelope(problem: Problem, requestId: string): Response {
+  const { status, code, message, param } = problem;
+  const ownFault = problem.kind === "internal" || problem.kind === "unavailable";
+  return json(
+    {
+      event_id: requestId,
+      type: problem.kind,
+      is_bifrost_error: ownFault,
+      status_code: status,
+      error: {
+        type: problem.kind,
+        code,
+        message,
+        ...(param === undefined ? {} : { param }),
+        event_id: requestId,
+      },
+      extra_fields: { provider: "", model_requested: "", request_type: "" },
+    },
+    status,
+    problemHeaders(problem),
+  );
+}
+
+/** RFC 6749 §5.2 and RFC 7591 §3.2.2: `code` is the registered error word for refusals, `server_error` otherwise. */
+export function oauthError(problem: Problem): Response {
+  const error = oauthWord(problem);
+  return json({ error, error_description: problem.message }, problem.status, problemHeaders(problem));
+}
+
+function oauthWord(problem: Problem): string {
+  switch (problem.kind) {
+    case "invalid":
+    case "unauthenticated":
+      return oauthCodes.has(problem.code) ? problem.code : "invalid_request";
+    case "too_many":
+    case "unavailable":
+      return "temporarily_unavailable";
+    case "internal":
+    case "upstream":
+    case "upstream_timeout":
+      return "server_error";
+    case "forbidden":
+      return "access_denied";
+    default:
+      return "invalid_request";
+  }
+}
+
+/** RFC 6749 §5.2, RFC 8707 §2, RFC 7591 §3.2.2, RFC 7009 §2.2.1. */
+const oauthCodes = new Set([
+  "invalid_request",
+  "invalid_client",
+  "invalid_grant",
+  "unauthorized_client",
+  "unsupported_grant_type",
+  "invalid_scope",
+  "invalid_target",
+  "invalid_redirect_uri",
+  "invalid_client_metadata",
+  "unsupported_token_type",
+]);
+
+export function problemHeaders(problem: Problem): Record<string, string> {
+  return problem.retryAfter === undefined
+    ? problem.headers
+    : { ...problem.headers, "retry-after": String(Math.max(1, Math.ceil(problem.retryAfter))) };
+}

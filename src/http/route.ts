@@ -1,0 +1,77 @@
+import type { ZodType, z } from "zod";
+import type { Log } from "../base/index.ts";
+
+/**
+ * Who may call. `public`: anybody. `admin`: an administrator. `management`: administrators, members and virtual keys, each
+ * seeing what is theirs. `signed_in`: a person with a dashboard session. `browser`: the route reads its own cookie (flow,
+ * grant); nothing else counts. `mcp`: the MCP endpoint decides by bearer.
+ */
+export type Access = "public" | "admin" | "management" | "signed_in" | "browser" | "mcp";
+
+/**
+ * `none`: nothing changes, or only a bearer counts. `page`: the POST of a page of ours (contract section 3).
+ * `session`: when the caller came by dashboard cookie, the request must be same-origin; bearers are not affected.
+ */
+export type Csrf = "none" | "page" | "session";
+
+/** Which budget a request draws on, per address (http/rate-limits.ts). */
+export type RateClass = "none" | "guess" | "register" | "authorize" | "token" | "api";
+
+/** In which words a refusal is answered: the envelope, OAuth JSON, a page, or a page only for those who prefer HTML. */
+export type ErrorStyle = "envelope" | "oauth" | "page" | "form";
+
+export interface RouteContext<C, P = unknown, Q = unknown, B = unknown> {
+  request: Request;
+  url: URL;
+  params: P;
+  query: Q;
+  /** The validated JSON or form body. */
+  body: B;
+  /** Who calls, as far as `access` asked for it. */
+  caller: C;
+  /** The address that counts for rate limits. */
+  remote: string;
+  requestId: string;
+  log: Log;
+}
+
+export interface RouteDefinition<
+  C,
+  P extends ZodType = ZodType,
+  Q extends ZodType = ZodType,
+  B extends ZodType = ZodType,
+> {
+  method: "GET" | "POST" | "PUT" | "DELETE" | "OPTIONS";
+  /** OpenAPI notation: `/api/mcp/sessions/{id}`. */
+  path: string;
+  operationId: string;
+  summary: string;
+  tag: string;
+  access: Access;
+  csrf: Csrf;
+  rate: RateClass;
+  errors: ErrorStyle;
+  /** A GET that has an effect: HEAD and prefetch are answered without it. */
+  effect?: boolean;
+  /** `*` without credentials, as the contract says for discovery, registration, token and revocation. */
+  cors?: boolean;
+  params?: P;
+  query?: Q;
+  /** JSON body. */
+  json?: B;
+  /** `application/x-www-form-urlencoded` body. */
+  form?: B;
+  /** Successful answers by status, for the OpenAPI document. */
+  answers: Record<number, { description: string; schema?: ZodType }>;
+  handle(context: RouteContext<C, z.output<P>, z.output<Q>, z.output<B>>): Promise<Response> | Response;
+}
+
+/** A route as the table holds it, its types checked where it was defined. */
+export type Route = RouteDefinition<never>;
+
+/** Defines a route; identity/ fixes the caller's type. */
+export function defineRoute<C>() {
+  return <P extends ZodType, Q extends ZodType, B extends ZodType>(
+    route: RouteDefinition<C, P, Q, B>,
+  ): Route => route as unknown as Route;
+}

@@ -1,0 +1,47 @@
+import { Problem } from "../base/index.ts";
+
+/** What a request presents, told apart by shape (contract section 1). */
+export type Presented =
+  | { kind: "none" }
+  | { kind: "virtual_key"; value: string }
+  | { kind: "token"; value: string }
+  | { kind: "jwt"; value: string }
+  | { kind: "other"; value: string };
+
+const KEY_HEADERS = ["x-bf-vk", "x-api-key", "x-goog-api-key"];
+const JWT_SHAPE = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$/;
+
+/**
+ * The one credential in the headers. The same value twice counts once; two different ones are 400, because a 401 would
+ * send a client into OAuth. A header of the wrong scheme is `other`: present, and never valid.
+ */
+export function presentedCredential(headers: Headers): Presented {
+  const values = new Set<string>();
+  const authorization = headers.get("authorization");
+  if (authorization !== null) values.add(bearer(authorization));
+  for (const name of KEY_HEADERS) {
+    const value = headers.get(name);
+    if (value !== null) values.add(value.trim());
+  }
+  if (values.size === 0) return { kind: "none" };
+  if (values.size > 1) throw conflictingCredentials();
+  const [value = ""] = values;
+  if (value.startsWith("sk-bf-")) return { kind: "virtual_key", value };
+  if (value.startsWith("pst_")) return { kind: "token", value };
+  if (JWT_SHAPE.test(value)) return { kind: "jwt", value };
+  return { kind: "other", value };
+}
+
+export function conflictingCredentials(): Problem {
+  return new Problem(
+    "invalid",
+    "conflicting_credentials",
+    "Send exactly one credential: a token or a virtual key, not both.",
+  );
+}
+
+/** RFC 6750 §2.1; the scheme is case-insensitive (RFC 9110 §11.1). Two joined headers leave a comma and never match. */
+function bearer(authorization: string): string {
+  const match = /^bearer +([^\s,]+)$/i.exec(authorization.trim());
+  return match?.[1] ?? "";
+}

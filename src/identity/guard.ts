@@ -1,0 +1,90 @@
+import { type Hidden, type KeyedHash, Problem, type Settings } from "../base/index.ts";
+import { type Route, requireSameOrigin } from "../http/index.ts";
+import { conflictingCredentials, presentedCredential } from "./credentials.ts";
+import { isAdmin, type Principal } from "./principal.ts";
+import type { Sessions } from "./sessions.ts";
+
+/** Finds the virtual key a value belongs to; handed over in app.ts, because keys live in access/. */
+export type KeyResolver = (
+  value: string,
+) => Promise<{ virtualKeyId: string; name: string; userId?: string } | undefined>;
+
+export interface GuardParts {
+  sessions: Sessions;
+  settings: Settings;
+  hash: KeyedHash;
+  adminToken?: Hidden;
+  resolveKey: KeyResolver;
+}
+
+/**
+ * Proves who calls a management route. Exactly one credential counts; an invalid one never falls through to a weaker
+ * one (attack rule R13).
+ */
+export class Guard {
+  readonly #parts: GuardParts;
+  readonly #adminTokenHash: string | undefined;
+
+  constructor(parts: GuardParts) {
+    this.#parts = parts;
+    this.#adminTokenHash = parts.adminToken && parts.hash.of("admin_token", parts.adminToken.reveal());
+  }
+
+  /** The principal a route's `access` asks for; throws 401 or 403. */
+  async authenticate(request: Request, route: Pick<Route, "access" | "csrf">): Promise<Principal> {
+    const principal = await this.#principal(request);
+    if (!principal) throw unauthenticated();
+    if (principal.kind === "user" && route.csrf === "session")
+      requireSameOrigin(request, this.#parts.settings);
+    if (route.access === "admin" && !isAdmin(principal)) {
+      throw new Problem(
+        "forbidden",
+        "administrator_required",
+        "Only an administrator may do this. Ask one, or sign in as one.",
+      );
+    }
+    if (route.access === "signed_in" && principal.kind !== "user") {
+      throw new Problem("forbidden", "sign_in_required", "Sign in with your own account to do this.");
+    }
+    return principal;
+  }
+
+  async #principal(request: Request): Promise<Principal | undefined> {
+    const presented = presentedCredential(request.headers);
+    const signedIn = await this.#parts.sessions.of(request);
+    if (presented.kind !== "none" && signedIn) throw conflictingCredentials();
+    if (presented.kind === "none") {
+      return (
+        signedIn && {
+          kind: "user",
+          userId: signedIn.user.id,
+          ...pick(signedIn.user),
+          sessionId: signedIn.sessionId,
+        }
+      );
+    }
+    if (this.#isAdminToken(presented.value)) return { kind: "admin_token" };
+    if (presented.kind !== "virtual_key") return undefined;
+    const key = await this.#parts.resolveKey(presented.value);
+    return key && { kind: "virtual_key", ...key };
+  }
+
+  #isAdminToken(value: string): boolean {
+    return (
+      this.#adminTokenHash !== undefined && this.#parts.hash.of("admin_token", value) === this.#adminTokenHash
+    );
+  }
+}
+
+function pick(user: { email: string; name: string; role: "admin" | "member" }) {
+  return { email: user.email, name: user.name, role: user.role };
+}
+
+function unauthenticated(): Problem {
+  return new Problem(
+    "unauthenticated",
+    "authentication_required",
+    "Sign in, or send a valid administrator token or virtual key as a bearer token.",
+    { headers: { "www-authenticate": 'Bearer realm="postern"' } },
+  );
+}

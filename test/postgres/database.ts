@@ -1,0 +1,41 @@
+import { randomBytes } from "node:crypto";
+import pg from "pg";
+import type {} from "./global-setup.ts";
+
+export interface FreshDatabase {
+  url: string;
+  /** Ends every connection to it and removes it. */
+  drop(): Promise<void>;
+}
+
+/**
+ * Creates an empty database with a name of its own on the server of this test run, or on `serverUrl` where given
+ * (outside Vitest, for example in the demo).
+ */
+export async function freshPostgresDatabase(serverUrl?: string): Promise<FreshDatabase> {
+  const server = serverUrl ?? (await providedUrl());
+  const name = `postern_test_${randomBytes(8).toString("hex")}`;
+  await run(server, `create database ${name}`);
+  const url = new URL(server);
+  url.pathname = `/${name}`;
+  return {
+    url: url.href,
+    drop: () => run(server, `drop database if exists ${name} with (force)`),
+  };
+}
+
+async function providedUrl(): Promise<string> {
+  // Only here: outside a test run the module cannot be loaded.
+  const { inject } = await import("vitest");
+  return inject("postgresUrl");
+}
+
+async function run(server: string, statement: string): Promise<void> {
+  const client = new pg.Client({ connectionString: server, connectionTimeoutMillis: 10_000 });
+  await client.connect();
+  try {
+    await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}
