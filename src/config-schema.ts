@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { keyEntry } from "./access/index.ts";
+import { definitionBody, mcpServersBody } from "./upstreams/index.ts";
 
 const seconds = z.number().positive();
 const minutes = z.number().positive();
@@ -10,8 +12,17 @@ function ignoring(keys: string[]): Record<string, typeof ignored> {
   return Object.fromEntries(keys.map((key) => [key, ignored]));
 }
 
-/** One upstream; upstreams/ owns the shape of the body and checks it at start. */
-const upstreamEntry = z.record(z.string(), z.unknown());
+/** One upstream: the body of `POST /api/mcp/client`, and what the product family writes beside it. */
+const upstreamEntry = definitionBody.extend(
+  ignoring([
+    "client_id",
+    "is_code_mode_client",
+    "is_ping_available",
+    "tools_to_auto_execute",
+    "tool_pricing",
+    "config_hash",
+  ]),
+);
 
 const client = z.strictObject({
   enforce_auth_on_inference: z.boolean().default(true),
@@ -60,10 +71,10 @@ export const fileSchema = z.strictObject({
     })
     .prefault({}),
   /** The map desktop clients use. */
-  mcpServers: z.record(z.string(), z.record(z.string(), z.unknown())).optional(),
+  mcpServers: mcpServersBody.optional(),
   governance: z
     .strictObject({
-      virtual_keys: z.array(z.record(z.string(), z.unknown())).default([]),
+      virtual_keys: z.array(keyEntry).default([]),
       ...ignoring([
         "budgets",
         "rate_limits",

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import type { ZodType, z } from "zod";
+import type { KeyEntry } from "./access/index.ts";
 import {
   Hidden,
   JsonFault,
@@ -13,6 +14,7 @@ import { BadConfiguration, describeIssue } from "./config-problem.ts";
 import { type ConfigFile, type Environment, environmentSchema, fileSchema } from "./config-schema.ts";
 import { keyFromFile, parseKeys } from "./encryption-key.ts";
 import { defaultRateLimits } from "./http/index.ts";
+import { type DefinitionBody, definitionBody, definitionsFromMcpServers } from "./upstreams/index.ts";
 
 /** Everything the operator decided, checked. Made once, before anything opens or listens. */
 export interface Config {
@@ -27,9 +29,8 @@ export interface Config {
   logLevel: LogLevel;
   settings: Settings;
   limits: typeof defaultRateLimits;
-  upstreams: Record<string, unknown>[];
-  mcpServers: Record<string, Record<string, unknown>>;
-  virtualKeys: Record<string, unknown>[];
+  upstreams: DefinitionBody[];
+  virtualKeys: KeyEntry[];
   /** Known keys that have no effect here, for one warning. */
   ignored: string[];
   /** For printing: the effective settings, secrets hidden. */
@@ -61,8 +62,7 @@ export function loadConfig(options: { environment?: NodeJS.ProcessEnv; file?: st
     logLevel: environment.POSTERN_LOG_LEVEL,
     settings,
     limits: limits(file),
-    upstreams: file.mcp.client_configs,
-    mcpServers: file.mcpServers ?? {},
+    upstreams: upstreamEntries(file),
     virtualKeys: file.governance.virtual_keys,
     ignored,
     shown: [],
@@ -224,6 +224,15 @@ function limits(file: ConfigFile): typeof defaultRateLimits {
   return { ...defaultRateLimits, ...Object.fromEntries(chosen) };
 }
 
+/** Both forms of the file, without the keys that have no effect here. */
+function upstreamEntries(file: ConfigFile): DefinitionBody[] {
+  const entries = file.mcp.client_configs.map((entry) => {
+    const known = Object.entries(entry).filter(([key]) => key in definitionBody.shape);
+    return Object.fromEntries(known) as DefinitionBody;
+  });
+  return [...entries, ...definitionsFromMcpServers(file.mcpServers ?? {})];
+}
+
 function list(text: string): string[] {
   return text
     .split(",")
@@ -247,7 +256,7 @@ function show(config: Config, environment: Environment, file: ConfigFile): [stri
     ["administrator token", config.adminToken ? "[hidden]" : "none"],
     ["sign-in required on /mcp", String(settings.enforceAuthOnInference)],
     ["private addresses allowed", config.outboundAllow.join(", ") || "none"],
-    ["upstreams in the file", String(file.mcp.client_configs.length + Object.keys(config.mcpServers).length)],
+    ["upstreams in the file", String(config.upstreams.length)],
     ["virtual keys in the file", String(file.governance.virtual_keys.length)],
   ];
 }

@@ -11,6 +11,7 @@ export { Hidden } from "./hidden.ts";
 export { newId, newSecret } from "./ids.ts";
 export { JsonFault } from "./json-fault.ts";
 export { type Log, type LogLevel, openLog } from "./log.ts";
+export { type OAuthOptions, oauthOptions } from "./oauth-client.ts";
 export type { EgressPolicy, Outbound, OutboundFetchInit, OutboundRequest } from "./outbound.ts";
 export { OutboundError, type OutboundFault, outboundFailure } from "./outbound-error.ts";
 export { type Owner, type OwnerMode, sameOwner } from "./owner.ts";

@@ -1,0 +1,57 @@
+import { MAX_COST_RATIO, maxUpstreamRequests } from "./budget.ts";
+import type { Measurement } from "./measure.ts";
+import type { Target } from "./targets.ts";
+import type { UpstreamRequests } from "./upstream-requests.ts";
+
+/** What one concurrency gave. */
+export interface LoadFigures {
+  concurrency: number;
+  typical: Partial<Record<Target["key"], Measurement>>;
+  /** Of the per-user call to the baseline. */
+  ratio: number;
+}
+
+/** Everything one run found out. */
+export interface Figures {
+  loads: LoadFigures[];
+  /** At 500 calls per second: how much longer than the upstream itself. */
+  added: { baseline: AddedLatency; perUser: AddedLatency };
+  memory: { idleMiB: number; afterMiB: number; baselineMiB: number };
+  requests: UpstreamRequests;
+  /** From starting the process to the first answered call, on a database that has its rows. */
+  coldStartMs: number;
+}
+
+export interface AddedLatency {
+  p50Ms: number;
+  p99Ms: number;
+}
+
+export interface Check {
+  what: string;
+  found: string;
+  limit: string;
+  passed: boolean;
+}
+
+/** The budget of design.md section 6, line by line. */
+export function checks({ loads, requests }: Figures): Check[] {
+  const ratios = loads.map(({ concurrency, ratio }) => ({
+    what: `processor time per call, c=${concurrency}`,
+    found: `${ratio.toFixed(2)} × bare proxy`,
+    limit: `${MAX_COST_RATIO}`,
+    passed: ratio <= MAX_COST_RATIO,
+  }));
+  const labels: Record<keyof UpstreamRequests, string> = {
+    coldModern: "upstream requests, cold, 2026-07-28",
+    coldLegacy: "upstream requests, cold, older era",
+    warm: "upstream requests, warm",
+  };
+  const counted = (Object.keys(labels) as (keyof UpstreamRequests)[]).map((key) => ({
+    what: labels[key],
+    found: String(requests[key]),
+    limit: String(maxUpstreamRequests[key]),
+    passed: requests[key] <= maxUpstreamRequests[key],
+  }));
+  return [...ratios, ...counted];
+}

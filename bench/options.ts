@@ -1,0 +1,43 @@
+import { parseArgs } from "node:util";
+
+export interface Options {
+  /** How often each load is measured; what is shown is the median. */
+  rounds: number;
+  /** Of one measurement. */
+  durationMs: number;
+  warmUpMs: number;
+  concurrencies: readonly number[];
+  /** Write `bench/results.md`. */
+  write: boolean;
+  /** Where a processor profile of the gateway goes. */
+  profileFolder?: string;
+  date: string;
+}
+
+export const usage = `Usage: npm run bench [-- options]
+
+  --quick            Under 20 seconds, and as much rougher
+  --write            Write bench/results.md
+  --date <date>      What results.md says; default today
+  --profile <folder> Put a processor profile of the gateway there (open it in a browser's developer tools) and
+                     print what costs most. The figures of such a run are not comparable.`;
+
+/** What the command line asks for; undefined when it asks for help. */
+export function readOptions(args: string[]): Options | undefined {
+  const { values } = parseArgs({
+    args,
+    options: {
+      quick: { type: "boolean" },
+      write: { type: "boolean", default: false },
+      date: { type: "string", default: new Date().toISOString().slice(0, 10) },
+      profile: { type: "string" },
+      help: { type: "boolean" },
+    },
+  });
+  if (values.help) return undefined;
+  const pace = values.quick
+    ? { rounds: 2, durationMs: 400, warmUpMs: 1000 }
+    : { rounds: 5, durationMs: 1200, warmUpMs: 4000 };
+  const { write, date, profile: profileFolder } = values;
+  return { ...pace, concurrencies: [1, 10, 50], write, date, profileFolder };
+}

@@ -1,0 +1,74 @@
+import { sql } from "kysely";
+import type { Db, Row, Tx } from "../db/index.ts";
+import { likeLiteral } from "../http/index.ts";
+import type { VirtualKey } from "./virtual-key.ts";
+
+export interface KeyFilter {
+  ids?: readonly string[];
+  valueHash?: string;
+  userId?: string;
+  /** Part of the name; case does not count. */
+  search?: string;
+  limit?: number;
+  offset?: number;
+}
+
+/** Reads keys with their configs, oldest first: two statements, however many keys. */
+export async function readKeys(db: Db | Tx, filter: KeyFilter): Promise<VirtualKey[]> {
+  const rows = await matching(db, filter)
+    .selectAll()
+    .orderBy("created_at")
+    .orderBy("id")
+    .$if(filter.limit !== undefined, (query) => query.limit(filter.limit!).offset(filter.offset ?? 0))
+    .execute();
+  if (rows.length === 0) return [];
+  const configs = await db
+    .selectFrom("virtual_key_upstreams")
+    .selectAll()
+    .where(
+      "virtual_key_id",
+      "in",
+      rows.map((row) => row.id),
+    )
+    .orderBy("upstream_id")
+    .execute();
+  const byKey = Map.groupBy(configs, (config) => config.virtual_key_id);
+  return rows.map((row) => toKey(row, byKey.get(row.id) ?? []));
+}
+
+export async function countKeys(db: Db | Tx, filter: KeyFilter): Promise<number> {
+  const { count } = await matching(db, filter)
+    .select((expression) => expression.fn.countAll<number>().as("count"))
+    .executeTakeFirstOrThrow();
+  return Number(count);
+}
+
+function matching(db: Db | Tx, { ids, valueHash, userId, search }: KeyFilter) {
+  return db
+    .selectFrom("virtual_keys")
+    .$if(ids !== undefined, (query) => query.where("id", "in", [...ids!]))
+    .$if(valueHash !== undefined, (query) => query.where("value_hash", "=", valueHash!))
+    .$if(userId !== undefined, (query) => query.where("user_id", "=", userId!))
+    .$if(search !== undefined, (query) =>
+      query.where(sql<boolean>`lower(name) like ${`%${likeLiteral(search!.toLowerCase())}%`} escape '\\'`),
+    );
+}
+
+function toKey(row: Row<"virtual_keys">, configs: Row<"virtual_key_upstreams">[]): VirtualKey {
+  return {
+    id: row.id,
+    name: row.name,
+    description: row.description,
+    valueTail: row.value_tail,
+    isActive: row.is_active === 1,
+    expiresAt: row.expires_at ?? undefined,
+    userId: row.user_id ?? undefined,
+    configs: configs.map((config) => ({
+      upstreamId: config.upstream_id,
+      tools: JSON.parse(config.tools_json) as string[],
+    })),
+    source: row.source,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  };
+}

@@ -1,0 +1,295 @@
+import { Hidden, type KeyedHash, newId, newSecret, Problem, type World } from "../base/index.ts";
+import type { Database, Tx } from "../db/index.ts";
+import { KeyCache } from "./key-cache.ts";
+import { countKeys, type KeyFilter, readKeys } from "./key-rows.ts";
+import { judge, type KeyAnswer, type KeyConfig, keyPrefix, type VirtualKey } from "./virtual-key.ts";
+
+export interface VirtualKeysParts {
+  world: World;
+  database: Database;
+  hash: KeyedHash;
+}
+
+/** What must follow a change of a key, in its transaction; handed over in app.ts. */
+export interface KeyListener {
+  /** `before` is undefined for a new key, `after` for a deleted one. Runs before the rows of a deleted key go. */
+  changed?(tx: Tx, before: VirtualKey | undefined, after: VirtualKey | undefined): Promise<void>;
+  /** Credentials, flows and grants of the key end here. */
+  deleted?(tx: Tx, key: VirtualKey): Promise<void>;
+}
+
+/** Work of the caller that belongs into the same transaction (for example its audit line). */
+export type AlsoKey = (tx: Tx, key: VirtualKey) => Promise<void>;
+
+export interface NewKey {
+  name: string;
+  description?: string;
+  isActive?: boolean;
+  expiresAt?: number;
+  userId?: string;
+  configs: readonly KeyConfig[];
+  /** Only the configuration file names the value itself. */
+  value?: Hidden;
+  source: "api" | "file";
+}
+
+/** What changes; `undefined` leaves a field as it is, `expiresAt: null` removes the expiry. */
+export interface KeyPatch {
+  name?: string;
+  description?: string;
+  isActive?: boolean;
+  expiresAt?: number | null;
+  configs?: readonly KeyConfig[];
+  value?: Hidden;
+}
+
+const TAIL = 4;
+
+/** The virtual keys: stored by the keyed hash of their value, authenticated from memory. */
+export class VirtualKeys {
+  /** What must follow a change, inside its transaction; filled in app.ts. */
+  readonly listeners: KeyListener[] = [];
+  readonly #world: World;
+  readonly #database: Database;
+  readonly #hash: KeyedHash;
+  readonly #cache: KeyCache;
+
+  constructor(parts: VirtualKeysParts) {
+    this.#world = parts.world;
+    this.#database = parts.database;
+    this.#hash = parts.hash;
+    this.#cache = new KeyCache(parts.database);
+  }
+
+  /** Whose value this is. From memory once seen; another replica's change is known within a second. */
+  async authenticate(value: string): Promise<KeyAnswer> {
+    const now = this.#world.now().getTime();
+    if (!value.startsWith(keyPrefix)) return { ok: false, reason: "unknown" };
+    return judge(await this.#cache.byHash(this.#hash.of("virtual_key", value)), now);
+  }
+
+  /** The key whatever its state, from memory once seen. */
+  find(id: string): Promise<VirtualKey | undefined> {
+    return this.#cache.byId(id);
+  }
+
+  /** Whether the key may be used now; grants made with a key ask at every use. */
+  async check(id: string): Promise<KeyAnswer> {
+    return judge(await this.#cache.byId(id), this.#world.now().getTime());
+  }
+
+  /** The keys of a user, from memory once seen. */
+  ofUser(userId: string): Promise<readonly VirtualKey[]> {
+    return this.#cache.byUser(userId);
+  }
+
+  /** Throws 404. */
+  async get(id: string): Promise<VirtualKey> {
+    const [key] = await readKeys(this.#database.db, { ids: [id] });
+    if (!key) throw unknownKey();
+    return key;
+  }
+
+  async list(filter: KeyFilter): Promise<{ keys: VirtualKey[]; total: number }> {
+    const { db } = this.#database;
+    return { keys: await readKeys(db, filter), total: await countKeys(db, filter) };
+  }
+
+  /** Every key, for the reconciliation with the file. */
+  all(): Promise<VirtualKey[]> {
+    return readKeys(this.#database.db, {});
+  }
+
+  /** The value is in the answer and nowhere else. Throws 409 `name_taken`, `value_taken`; 400 for an unknown user. */
+  async create(key: NewKey, also?: AlsoKey): Promise<{ key: VirtualKey; value: Hidden }> {
+    const value = key.value ?? new Hidden(newSecret(this.#world, keyPrefix));
+    const id = newId(this.#world, "vk");
+    const created = await this.#database.transaction(async (tx) => {
+      await this.#refuseTaken(tx, key.name, value);
+      if (key.userId !== undefined) await requireUser(tx, key.userId);
+      await this.#insert(tx, id, key, value);
+      await writeConfigs(tx, id, key.configs);
+      return this.#changed(tx, undefined, id, also);
+    });
+    return { key: created, value };
+  }
+
+  /** Throws 404, 409 `name_taken`. */
+  update(id: string, patch: KeyPatch, also?: AlsoKey): Promise<VirtualKey> {
+    return this.#database.transaction((tx) => this.#update(tx, id, patch, also));
+  }
+
+  /** Makes `configs` all the keys that name `upstreamId`; other upstreams of the keys stay. 400 for an unknown key. */
+  async setUpstream(
+    tx: Tx,
+    upstreamId: string,
+    configs: ReadonlyMap<string, readonly string[]>,
+  ): Promise<void> {
+    const holders = await tx
+      .selectFrom("virtual_key_upstreams")
+      .select("virtual_key_id")
+      .where("upstream_id", "=", upstreamId)
+      .execute();
+    const ids = [...new Set([...configs.keys(), ...holders.map((row) => row.virtual_key_id)])];
+    if (ids.length === 0) return;
+    const keys = await readKeys(tx, { ids });
+    if (keys.length < ids.length) throw unknownKeyNamed();
+    for (const key of keys) {
+      const others = key.configs.filter((config) => config.upstreamId !== upstreamId);
+      const tools = configs.get(key.id);
+      await this.#update(tx, key.id, { configs: tools ? [...others, { upstreamId, tools }] : others });
+    }
+  }
+
+  async #update(tx: Tx, id: string, patch: KeyPatch, also?: AlsoKey): Promise<VirtualKey> {
+    const before = await this.#locked(tx, id);
+    const { name, value } = patch;
+    await this.#refuseTaken(tx, name === before.name ? undefined : name, value);
+    await tx
+      .updateTable("virtual_keys")
+      .set({
+        ...(name === undefined ? {} : { name }),
+        ...(patch.description === undefined ? {} : { description: patch.description }),
+        ...(patch.isActive === undefined ? {} : { is_active: patch.isActive ? 1 : 0 }),
+        ...(patch.expiresAt === undefined ? {} : { expires_at: patch.expiresAt }),
+        ...(value === undefined ? {} : this.#valueColumns(value)),
+        updated_at: this.#world.now().getTime(),
+      })
+      .where("id", "=", id)
+      .execute();
+    if (patch.configs) await writeConfigs(tx, id, patch.configs);
+    return this.#changed(tx, before, id, also);
+  }
+
+  /** Removes the key and, through the listeners, what hangs on it. Throws 404. */
+  async delete(id: string, also?: AlsoKey): Promise<void> {
+    await this.#database.transaction(async (tx) => {
+      const before = await this.#locked(tx, id);
+      await also?.(tx, before);
+      for (const listener of this.listeners) await listener.deleted?.(tx, before);
+      await tx.deleteFrom("virtual_key_upstreams").where("virtual_key_id", "=", id).execute();
+      await tx.deleteFrom("virtual_keys").where("id", "=", id).execute();
+      for (const listener of this.listeners) await listener.changed?.(tx, before, undefined);
+      await this.#note(tx, id);
+    });
+  }
+
+  /** Whether `value` is the key's own; for the file, whose values are compared at every start. */
+  async hasValue(id: string, value: Hidden): Promise<boolean> {
+    const row = await this.#database.db
+      .selectFrom("virtual_keys")
+      .select("value_hash")
+      .where("id", "=", id)
+      .executeTakeFirst();
+    return row?.value_hash === this.#hash.of("virtual_key", value.reveal());
+  }
+
+  async #changed(tx: Tx, before: VirtualKey | undefined, id: string, also?: AlsoKey): Promise<VirtualKey> {
+    const [after] = await readKeys(tx, { ids: [id] });
+    await also?.(tx, after!);
+    for (const listener of this.listeners) await listener.changed?.(tx, before, after);
+    await this.#note(tx, id);
+    return after!;
+  }
+
+  async #locked(tx: Tx, id: string): Promise<VirtualKey> {
+    if (this.#database.kind === "postgres")
+      await tx.selectFrom("virtual_keys").select("id").where("id", "=", id).forUpdate().execute();
+    const [key] = await readKeys(tx, { ids: [id] });
+    if (!key) throw unknownKey();
+    return key;
+  }
+
+  async #insert(tx: Tx, id: string, key: NewKey, value: Hidden): Promise<void> {
+    const now = this.#world.now().getTime();
+    const result = await tx
+      .insertInto("virtual_keys")
+      .values({
+        id,
+        name: key.name,
+        source: key.source,
+        description: key.description ?? "",
+        ...this.#valueColumns(value),
+        is_active: key.isActive === false ? 0 : 1,
+        expires_at: key.expiresAt ?? null,
+        user_id: key.userId ?? null,
+        created_at: now,
+        updated_at: now,
+      })
+      // Two at once: the database decides which of them has the name.
+      .onConflict((conflict) => conflict.column("name").doNothing())
+      .executeTakeFirst();
+    if (result.numInsertedOrUpdatedRows === 0n) throw nameTaken();
+  }
+
+  #valueColumns(value: Hidden): { value_hash: string; value_tail: string } {
+    const plain = value.reveal();
+    return { value_hash: this.#hash.of("virtual_key", plain), value_tail: plain.slice(-TAIL) };
+  }
+
+  async #refuseTaken(tx: Tx, name: string | undefined, value: Hidden | undefined): Promise<void> {
+    if (name !== undefined && (await exists(tx, "name", name))) throw nameTaken();
+    if (value && (await exists(tx, "value_hash", this.#hash.of("virtual_key", value.reveal())))) {
+      throw new Problem(
+        "conflict",
+        "value_taken",
+        "Another virtual key has this value. Use a different one.",
+        {
+          param: "value",
+        },
+      );
+    }
+  }
+
+  #note(tx: Tx, id: string): Promise<void> {
+    return this.#database.changes.note(tx, "virtual_key", id, this.#world.now().getTime());
+  }
+}
+
+async function exists(tx: Tx, column: "name" | "value_hash", value: string): Promise<boolean> {
+  const row = await tx.selectFrom("virtual_keys").select("id").where(column, "=", value).executeTakeFirst();
+  return row !== undefined;
+}
+
+async function requireUser(tx: Tx, userId: string): Promise<void> {
+  const user = await tx.selectFrom("users").select("id").where("id", "=", userId).executeTakeFirst();
+  if (user) return;
+  throw new Problem("invalid", "unknown_user", "There is no user with this id. Check user_id.", {
+    param: "user_id",
+  });
+}
+
+async function writeConfigs(tx: Tx, keyId: string, configs: readonly KeyConfig[]): Promise<void> {
+  await tx.deleteFrom("virtual_key_upstreams").where("virtual_key_id", "=", keyId).execute();
+  if (configs.length === 0) return;
+  await tx
+    .insertInto("virtual_key_upstreams")
+    .values(
+      configs.map(({ upstreamId, tools }) => ({
+        virtual_key_id: keyId,
+        upstream_id: upstreamId,
+        tools_json: JSON.stringify(tools),
+      })),
+    )
+    .execute();
+}
+
+function nameTaken(): Problem {
+  return new Problem("conflict", "name_taken", "Another virtual key has this name. Choose a different one.", {
+    param: "name",
+  });
+}
+
+function unknownKeyNamed(): Problem {
+  return new Problem("invalid", "unknown_virtual_key", "There is no virtual key with one of these ids.", {
+    param: "vk_configs",
+  });
+}
+
+function unknownKey(): Problem {
+  return new Problem(
+    "not_found",
+    "virtual_key_not_found",
+    "There is no such virtual key. List them to find its id.",
+  );
+}

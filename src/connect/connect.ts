@@ -1,0 +1,57 @@
+import { type Owner, Problem } from "../base/index.ts";
+import type { Route } from "../http/index.ts";
+import { callbackRoutes } from "./callback.ts";
+import { flowRoutes } from "./flow-routes.ts";
+import { linkPageRoutes } from "./link-page.ts";
+import { linkPath, startLink } from "./links.ts";
+import { type ConnectParts, isPerUserOAuth } from "./parts.ts";
+import { sessionRoutes } from "./session-routes.ts";
+
+/** A pending connect link. `expiresAt` in milliseconds since 1970. */
+export interface Started {
+  flowId: string;
+  /** A page of ours; holds nothing secret. */
+  url: string;
+  expiresAt: number;
+  kind: "oauth" | "headers";
+}
+
+/** Lets a person connect an account of an upstream. See the folder's door. */
+export class Connect {
+  readonly #parts: ConnectParts;
+
+  constructor(parts: ConnectParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * The link behind which `owner` connects an account. A pending one is handed out while five minutes remain, unless
+   * `replace`. Whether the owner may use the upstream is the caller's question; `by` is who asked, for the log.
+   */
+  async start(
+    owner: Owner,
+    upstream: { id: string; name: string },
+    account = "",
+    options: { replace?: boolean; by?: string } = {},
+  ): Promise<Started> {
+    if (!isPerUserOAuth(this.#parts.upstreams.find(upstream.id))) {
+      throw new Problem(
+        "invalid",
+        "unsupported",
+        `${upstream.name} does not take accounts of individual people.`,
+      );
+    }
+    const link = await startLink(this.#parts, { owner, upstreamId: upstream.id, account }, options);
+    const url = new URL(linkPath(link.id), this.#parts.settings.baseUrl).href;
+    return { flowId: link.id, url, expiresAt: link.expiresAt, kind: "oauth" };
+  }
+
+  routes(): Route[] {
+    return [
+      ...sessionRoutes(this.#parts, this),
+      ...linkPageRoutes(this.#parts),
+      ...flowRoutes(this.#parts),
+      ...callbackRoutes(this.#parts),
+    ];
+  }
+}

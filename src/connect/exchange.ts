@@ -1,0 +1,50 @@
+import * as oauth from "oauth4webapi";
+import { OutboundError, oauthOptions } from "../base/index.ts";
+import type { UpstreamAuthorization } from "../upstreams/index.ts";
+import { readTokenAnswer, type TokenAnswer } from "../vault/index.ts";
+import type { ConnectParts } from "./parts.ts";
+import type { TripData } from "./round-trip.ts";
+
+/**
+ * Redeems a code at the token endpoint that was recorded at the start; undefined, and nothing sent, when what we know of
+ * the provider is not what it was then (mix-up; RFC 9700 §4.4).
+ */
+export async function redeem(
+  parts: ConnectParts,
+  authorization: UpstreamAuthorization | undefined,
+  trip: TripData,
+  callback: { parameters: URLSearchParams; verifier: string },
+): Promise<TokenAnswer | undefined> {
+  if (!authorization || !isTheSame(authorization, trip)) return undefined;
+  const { server, client, clientAuth, resource } = authorization;
+  const { parameters, verifier } = callback;
+  const checked = oauth.validateAuthResponse(server, client, parameters, parameters.get("state")!);
+  try {
+    const response = await oauth.authorizationCodeGrantRequest(
+      server,
+      client,
+      clientAuth,
+      checked,
+      trip.redirect_uri,
+      verifier,
+      {
+        ...oauthOptions(parts.world, trip.token_endpoint),
+        // RFC 8707 §2.2
+        additionalParameters: resource === undefined ? undefined : { resource },
+      },
+    );
+    return await readTokenAnswer(server, client, response, parts.world.now().getTime(), "code");
+  } catch (error) {
+    if (error instanceof OutboundError) return { outcome: "unavailable", reason: error.reason };
+    throw error;
+  }
+}
+
+function isTheSame(authorization: UpstreamAuthorization, trip: TripData): boolean {
+  return (
+    authorization.configId === trip.config_id &&
+    authorization.issuer === trip.issuer &&
+    authorization.server.token_endpoint === trip.token_endpoint &&
+    authorization.redirectUri === trip.redirect_uri
+  );
+}

@@ -1,0 +1,64 @@
+import { Problem } from "../base/index.ts";
+import { cookieName, readCookie } from "../http/index.ts";
+import type { Link } from "./links.ts";
+import type { ConnectParts } from "./parts.ts";
+
+/**
+ * Who opens the link. `proved`: by a cookie of this browser. `sign_in`: nobody is signed in. `ask`: has to type what only
+ * the starter has. Somebody else is refused with 403 and never offered to switch (protocol document §3.3).
+ */
+export type Opener = { step: "proved" } | { step: "sign_in" } | { step: "ask"; field: "vk" | "session" };
+
+/** Who starts a link must finish it: knowing its address is never enough (contract section 6). */
+export async function opener(parts: ConnectParts, request: Request, link: Link): Promise<Opener> {
+  const { owner } = link;
+  switch (owner.mode) {
+    case "user":
+    case "discovery": {
+      const signedIn = await parts.sessions.of(request);
+      if (!signedIn) return { step: "sign_in" };
+      const fits = owner.mode === "user" ? signedIn.user.id === owner.id : signedIn.user.role === "admin";
+      if (!fits) throw notYours();
+      return { step: "proved" };
+    }
+    case "vk":
+      return { step: "ask", field: "vk" };
+    case "session": {
+      const expected = await parts.grantBrowserHash(owner.id);
+      if (expected === undefined) return { step: "ask", field: "session" };
+      const value = readCookie(request, cookieName("grant", parts.settings, owner.id));
+      if (value === undefined || parts.hash.of("grant_cookie", value) !== expected) throw notYours();
+      return { step: "proved" };
+    }
+    case "flow":
+      // Connected from the services page only, where the consent's own cookie decides.
+      throw notYours();
+  }
+}
+
+/** Whether the opener may go on; `false`: what was typed is not it. Guesses are limited per link. */
+export async function mayFinish(
+  parts: ConnectParts,
+  request: Request,
+  link: Link,
+  typed: { vk?: string; session?: string },
+): Promise<boolean> {
+  const who = await opener(parts, request, link);
+  if (who.step === "proved") return true;
+  if (who.step === "sign_in")
+    throw new Problem("unauthenticated", "sign_in_required", "Sign in first, then open the link again.");
+  parts.rateLimits.take("guess", `connect ${link.id}`);
+  if (who.field === "session") {
+    return typed.session !== undefined && parts.anonymousSessionId(typed.session.trim()) === link.owner.id;
+  }
+  const result = await parts.virtualKeys.authenticate((typed.vk ?? "").trim());
+  return result.ok && result.key.id === link.owner.id;
+}
+
+export function notYours(): Problem {
+  return new Problem(
+    "forbidden",
+    "link_of_another_identity",
+    "This link was made for somebody else or for another browser. Only the person who asked for it can finish it.",
+  );
+}

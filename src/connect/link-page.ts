@@ -1,0 +1,129 @@
+import { z } from "zod";
+import { Problem } from "../base/index.ts";
+import { type Route, redirect } from "../http/index.ts";
+import { route } from "../identity/index.ts";
+import type { Upstream } from "../upstreams/index.ts";
+import { mayFinish, opener } from "./finisher.ts";
+import { getLink, type Link, linkPath } from "./links.ts";
+import { connectedPage, linkPage, signInFirstPage } from "./pages.ts";
+import { type ConnectParts, isPerUserOAuth } from "./parts.ts";
+import { depart } from "./round-trip.ts";
+
+const tag = "Connect";
+const path = "/workspace/mcp-sessions/auth";
+
+/** The page behind every connect link (contract section 6), and the same-origin POST that leaves for the provider. */
+export function linkPageRoutes(parts: ConnectParts): Route[] {
+  return [
+    route({
+      method: "GET",
+      path,
+      operationId: "connectPage",
+      summary: "The page behind a connect link",
+      tag,
+      access: "browser",
+      csrf: "none",
+      rate: "authorize",
+      errors: "page",
+      query: z.object({
+        flow: z.string().min(1).max(200),
+        kind: z.enum(["oauth", "headers"]).optional(),
+        error: z.string().max(100).optional(),
+      }),
+      answers: { 200: { description: "What will be connected, for whom, and one button" } },
+      handle: ({ request, query }) => show(parts, request, query.flow, query.error),
+    }),
+    route({
+      method: "POST",
+      path,
+      operationId: "connectContinue",
+      summary: "Go on to the provider",
+      tag,
+      access: "browser",
+      csrf: "page",
+      rate: "guess",
+      errors: "page",
+      form: z.object({
+        flow: z.string().min(1).max(200),
+        vk: z.string().max(4096).optional(),
+        session: z.string().max(4096).optional(),
+      }),
+      answers: { 303: { description: "To the provider, with a cookie bound to `state`" } },
+      handle: ({ request, body }) => goOn(parts, request, body),
+    }),
+  ];
+}
+
+async function show(
+  parts: ConnectParts,
+  request: Request,
+  flowId: string,
+  error?: string,
+): Promise<Response> {
+  const found = await parts.flows.peek(parts.database.db, "connect", { id: flowId });
+  if (found.state === "ended" && found.outcome === "connected")
+    return connectedPage(await connectedName(parts, flowId));
+  const link = await getLink(parts, flowId);
+  const upstream = getUpstream(parts, link);
+  const who = await opener(parts, request, link);
+  if (who.step === "sign_in") return signInFirstPage(link, upstream);
+  const { server } = await parts.oauth.prepare(upstream);
+  return linkPage({
+    link,
+    upstream,
+    identity: await describeIdentity(parts, request, link),
+    provider: new URL(server.authorization_endpoint!).origin,
+    ask: who.step === "ask" ? who.field : undefined,
+    error,
+  });
+}
+
+async function goOn(
+  parts: ConnectParts,
+  request: Request,
+  form: { flow: string; vk?: string; session?: string },
+): Promise<Response> {
+  const link = await getLink(parts, form.flow);
+  const upstream = getUpstream(parts, link);
+  if (!(await mayFinish(parts, request, link, form))) {
+    const error = link.owner.mode === "vk" ? "wrong_key" : "wrong_session";
+    return redirect(`${linkPath(link.id)}&${new URLSearchParams({ error })}`);
+  }
+  const departure = await depart(parts, link, upstream);
+  return redirect(departure.url, 303, [departure.cookie]);
+}
+
+/** The service's name; the page itself is no secret, so links of signed-in people stay nameless for others. */
+async function connectedName(parts: ConnectParts, flowId: string): Promise<string | undefined> {
+  const row = await parts.database.db
+    .selectFrom("flows")
+    .select(["owner_mode", "upstream_id"])
+    .where("id", "=", flowId)
+    .executeTakeFirst();
+  if (!row?.upstream_id || row.owner_mode === "user" || row.owner_mode === "discovery") return undefined;
+  return parts.upstreams.find(row.upstream_id)?.name;
+}
+
+export function getUpstream(parts: ConnectParts, link: Link): Upstream {
+  const upstream = parts.upstreams.find(link.upstreamId);
+  if (isPerUserOAuth(upstream)) return upstream;
+  throw new Problem("gone", "link_ended", "The service of this link is not offered here any more.");
+}
+
+async function describeIdentity(parts: ConnectParts, request: Request, link: Link): Promise<string> {
+  switch (link.owner.mode) {
+    case "user":
+    case "discovery": {
+      const signedIn = await parts.sessions.of(request);
+      const person = signedIn ? `${signedIn.user.name || signedIn.user.email}` : "you";
+      return link.owner.mode === "user" ? person : `this gateway, to read the tool list (${person})`;
+    }
+    case "vk": {
+      const key = await parts.virtualKeys.find(link.owner.id);
+      return key ? `the virtual key “${key.name}”` : "a virtual key";
+    }
+    case "session":
+    case "flow":
+      return "this app's session, without an account here";
+  }
+}

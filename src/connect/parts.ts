@@ -1,0 +1,48 @@
+import type { Audit } from "../audit/index.ts";
+import type { KeyedHash, Owner, Settings, World } from "../base/index.ts";
+import type { Database, Flows } from "../db/index.ts";
+import type { RateLimits } from "../http/index.ts";
+import type { Sessions } from "../identity/index.ts";
+import type { Upstream, UpstreamAuthorization } from "../upstreams/index.ts";
+import type { Vault } from "../vault/index.ts";
+
+/**
+ * The issuer's check of a consent flow (its cookie, the approval, access; contract section 3); throws its 401 or 403.
+ * `returnTo`: the services page, a path of ours.
+ */
+export type ConsentGate = (
+  request: Request,
+  flowId: string,
+  upstreamId: string,
+) => Promise<{ flowId: string; identity: { owner: Owner; virtualKeyId?: string }; returnTo: string }>;
+
+export interface ConnectParts {
+  world: World;
+  database: Database;
+  flows: Flows;
+  hash: KeyedHash;
+  settings: Settings;
+  audit: Audit;
+  rateLimits: RateLimits;
+  sessions: Sessions;
+  vault: Vault;
+  upstreams: { find(id: string): Upstream | undefined; all(): readonly Upstream[] };
+  oauth: {
+    prepare(upstream: Upstream): Promise<UpstreamAuthorization>;
+    recorded(upstream: Upstream): Promise<UpstreamAuthorization | undefined>;
+  };
+  virtualKeys: {
+    authenticate(value: string): Promise<{ ok: true; key: { id: string } } | { ok: false; reason: string }>;
+    find(id: string): Promise<{ id: string; name: string } | undefined>;
+  };
+  consentGate: ConsentGate;
+  /** The keyed hash of the cookie that the browser of this session grant holds (purpose `grant_cookie`). */
+  grantBrowserHash(grantId: string): Promise<string | undefined>;
+  /** The owner id that a `x-bf-mcp-session-id` value stands for (mcp/). */
+  anonymousSessionId(value: string): string;
+}
+
+/** Everything here speaks of upstreams whose credentials people bring by OAuth. */
+export function isPerUserOAuth(upstream: Upstream | undefined): upstream is Upstream {
+  return upstream?.authType === "per_user_oauth";
+}

@@ -1,0 +1,54 @@
+import { type Owner, sameOwner } from "../base/index.ts";
+import { ownerOf, type Principal } from "../identity/index.ts";
+import type { SessionRow } from "../vault/index.ts";
+
+/** A row of contract section 2: secrets and header values never. */
+export function sessionView(row: SessionRow, caller: Principal): Record<string, unknown> {
+  const owner: Owner = { mode: row.owner_mode, id: row.owner_id };
+  return {
+    id: row.id,
+    kind: row.kind,
+    auth_kind: row.auth_kind,
+    auth_mode: row.owner_mode,
+    status: row.status,
+    status_reason: row.status_reason ?? undefined,
+    created_at: time(row.created_at),
+    updated_at: time(row.updated_at),
+    expires_at: time(row.expires_at),
+    last_refreshed_at: time(row.last_refreshed_at),
+    can_reauth: row.kind === "token" && row.status !== "orphaned" && mayReauth(owner, caller),
+    ...identityFields(owner, { user: row.user_name ?? undefined, key: row.key_name ?? undefined }),
+    mcp_client: { client_id: row.upstream_id, name: row.upstream_name },
+    account: row.account === "" ? undefined : row.account,
+    oauth_config_id: row.oauth_config_id ?? undefined,
+    scopes: row.scopes_json === null ? undefined : JSON.parse(row.scopes_json),
+  };
+}
+
+/** Contract section 2: a `user` row is renewed by that user only, an administrator neither. */
+export function mayReauth(owner: Owner, caller: Principal): boolean {
+  if (owner.mode !== "user") return true;
+  const own = ownerOf(caller);
+  return own !== undefined && sameOwner(own, owner);
+}
+
+export function identityFields(
+  owner: Owner,
+  names: { user?: string; key?: string },
+): Record<string, unknown> {
+  switch (owner.mode) {
+    case "user":
+      return { user_id: owner.id, user: { id: owner.id, name: names.user } };
+    case "vk":
+      return { virtual_key: { id: owner.id, name: names.key } };
+    case "session":
+      return { session_id: owner.id };
+    case "flow":
+    case "discovery":
+      return {};
+  }
+}
+
+function time(ms: number | null): string | undefined {
+  return ms === null ? undefined : new Date(ms).toISOString();
+}

@@ -1,0 +1,142 @@
+import { z } from "zod";
+import { newId, newSecret, Problem } from "../base/index.ts";
+import { cookie, cookieName, html, page, type Route, redirect } from "../http/index.ts";
+import { route } from "../identity/index.ts";
+import { checkAuthorizeRequest } from "./authorize-request.ts";
+import type { Client } from "./client.ts";
+import type { Clients } from "./clients.ts";
+import { CONSENT_MS, type ConsentData } from "./consent-flow.ts";
+import type { IssuerParts } from "./parts.ts";
+import { consentPath, paths } from "./paths.ts";
+import { matchesRedirectUri, redirectHost, redirectUriFault, withParameters } from "./redirect-uri.ts";
+
+const MAX_STATE = 2048;
+
+/** RFC 6749 §3.1: a parameter without a value counts as omitted. */
+const optional = z
+  .string()
+  .optional()
+  .transform((value) => value || undefined);
+
+const querySchema = z.object({
+  client_id: optional,
+  redirect_uri: optional,
+  response_type: optional,
+  response_mode: optional,
+  code_challenge: optional,
+  code_challenge_method: optional,
+  scope: optional,
+  resource: optional,
+  state: optional,
+});
+
+type Query = z.output<typeof querySchema>;
+type Parts = Pick<IssuerParts, "world" | "database" | "flows" | "hash" | "settings">;
+
+/** The authorization endpoint (OAuth 2.1 §4.1.1): checks the request and starts the consent; approves nothing by itself. */
+export function authorizeRoute(parts: Parts, clients: Clients): Route {
+  return route({
+    method: "GET",
+    path: paths.authorize,
+    operationId: "authorize",
+    summary: "Authorization endpoint; leads to the consent pages",
+    tag: "authorization",
+    access: "public",
+    csrf: "none",
+    rate: "authorize",
+    errors: "page",
+    effect: true,
+    query: querySchema,
+    answers: {
+      302: { description: "To the consent page" },
+      400: { description: "A page that says what is wrong" },
+    },
+    handle: async ({ query }) => {
+      const { client, redirectUri } = await trustedDestination(parts, clients, query);
+      const checked = checkAuthorizeRequest(query, parts.settings);
+      if (!checked.ok) return refuse(parts, client, redirectUri, query.state, checked);
+      const { challenge, scope, resource } = checked;
+      return start(parts, { client, redirectUri, challenge, scope, resource, guesses: 0 }, query.state);
+    },
+  });
+}
+
+/** Client, then redirect URI. Until both hold, nothing is answered anywhere but here (OAuth 2.1 §4.1.2.1). */
+async function trustedDestination(parts: Parts, clients: Clients, query: Query) {
+  const client = query.client_id === undefined ? undefined : await clients.find(query.client_id);
+  if (!client) {
+    throw new Problem(
+      "invalid",
+      "unknown_client",
+      "This client is not known here. Start again in your client, or register it.",
+      {
+        param: "client_id",
+      },
+    );
+  }
+  const redirectUri = query.redirect_uri;
+  if (
+    redirectUri === undefined ||
+    !client.redirectUris.some((registered) => matchesRedirectUri(registered, redirectUri)) ||
+    redirectUriFault(redirectUri, parts.settings) !== undefined
+  ) {
+    throw new Problem(
+      "invalid",
+      "invalid_redirect_uri",
+      "The client asked to be answered at an address it has not registered.",
+      {
+        param: "redirect_uri",
+      },
+    );
+  }
+  if ((query.state?.length ?? 0) > MAX_STATE) {
+    throw new Problem(
+      "invalid",
+      "state_too_long",
+      `The client's state is longer than ${MAX_STATE} characters.`,
+      {
+        param: "state",
+      },
+    );
+  }
+  return { client, redirectUri };
+}
+
+async function start(parts: Parts, data: ConsentData, state: string | undefined): Promise<Response> {
+  const id = newId(parts.world, "flow");
+  const cookieValue = newSecret(parts.world);
+  await parts.flows.start(parts.database.db, {
+    kind: "consent",
+    id,
+    browserHash: parts.hash.of("flow_cookie", cookieValue),
+    data,
+    secret: state === undefined ? undefined : { state },
+    ttlMs: CONSENT_MS,
+  });
+  const name = cookieName("flow", parts.settings, id);
+  return redirect(consentPath("consent", id), 302, [
+    cookie(name, cookieValue, CONSENT_MS / 1000, parts.settings),
+  ]);
+}
+
+/** RFC 6749 §4.1.2.1, except that nobody's own client can use us to send people on without a click (AZ-21). */
+function refuse(
+  parts: Parts,
+  client: Client,
+  redirectUri: string,
+  state: string | undefined,
+  { error, message }: { error: string; message: string },
+): Response | Promise<Response> {
+  const iss = parts.settings.baseUrl.origin; // RFC 9207 §2
+  const target = withParameters(redirectUri, { error, error_description: message, state, iss });
+  if (client.verified) return redirect(target, 302);
+  return page({
+    title: "The client's request is not right",
+    status: 400,
+    body: html`<h1>${client.name} sent a request that is not right</h1>
+<p>${message}</p>
+<p>Nothing was allowed. You can go back to the client, which is at <strong>${redirectHost(redirectUri)}</strong>.</p>
+<p class="actions"><a class="button" href="${target}" rel="noreferrer">Return to the client</a></p>
+<p class="fine">${error}</p>`,
+  });
+}

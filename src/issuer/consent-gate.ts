@@ -1,0 +1,66 @@
+import { decide } from "../access/index.ts";
+import { type Owner, Problem } from "../base/index.ts";
+import { requireSameOrigin } from "../http/index.ts";
+import { openConsent } from "./consent-flow.ts";
+import { mayConnect, nextStep } from "./next-step.ts";
+import type { IssuerParts } from "./parts.ts";
+import { consentPath } from "./paths.ts";
+import { subjectOf } from "./services.ts";
+
+/** What connect/ gets for a Connect link on the services page: the flow owns what is connected until submit. */
+export interface ConsentPass {
+  flowId: string;
+  /** Whom the person chose to be; the credential itself belongs to `{mode: "flow", id: flowId}` until submit. */
+  identity: { owner: Owner; virtualKeyId?: string };
+  /** The services page, as a path of ours. */
+  returnTo: string;
+}
+
+/** Throws 401 (flow unknown, over or expired), 403, or 404 (no such upstream). */
+export type ConsentGate = (request: Request, flowId: string, upstreamId: string) => Promise<ConsentPass>;
+
+type Parts = Pick<
+  IssuerParts,
+  "database" | "flows" | "hash" | "settings" | "upstreams" | "access" | "sessionOf"
+>;
+
+/** May this browser connect this upstream for this consent? The statuses are those of contract section 3, upstream/authorize. */
+export async function consentGate(
+  parts: Parts,
+  request: Request,
+  flowId: string,
+  upstreamId: string,
+): Promise<ConsentPass> {
+  const flow = await openConsent(parts, request, flowId).catch(asUnauthenticated);
+  requireSameOrigin(request, parts.settings);
+  const session = await parts.sessionOf(request);
+  const step = nextStep(flow.data, session, parts.settings);
+  // mcp-protocol.md §3.1: no trip to a provider before this client was approved.
+  if (step.page === "identity")
+    throw forbidden("not_approved", "First choose who you are on the consent page.");
+  if (!mayConnect(step.choice, session)) {
+    throw forbidden(
+      "sign_in_required",
+      "These connections belong to a person. Sign in as that person first.",
+    );
+  }
+  const upstream = parts.upstreams.find(upstreamId);
+  if (!upstream)
+    throw new Problem("not_found", "upstream_not_found", "This service does not exist.", {
+      param: "mcp_client_id",
+    });
+  const identity = subjectOf(step.choice, flow.id);
+  if (!decide(await parts.access.rulesFor(identity), upstream)) {
+    throw forbidden("upstream_not_allowed", "This account may not use this service. Ask your administrator.");
+  }
+  return { flowId: flow.id, identity, returnTo: consentPath("services", flow.id) };
+}
+
+function asUnauthenticated(error: unknown): never {
+  if (!(error instanceof Problem) || error.kind === "forbidden") throw error;
+  throw new Problem("unauthenticated", error.code, error.message, { param: "flow_id" });
+}
+
+function forbidden(code: string, message: string): Problem {
+  return new Problem("forbidden", code, message);
+}

@@ -1,0 +1,427 @@
+import { expect, it } from "vitest";
+import { onBothDatabases } from "../../test/support/databases.ts";
+import { readJson } from "../../test/support/read.ts";
+import {
+  addKey,
+  addUpstream,
+  BASE,
+  connectDuring,
+  consented,
+  counts,
+  exchange,
+  type Gateway,
+  REDIRECT,
+  register,
+  setUp,
+  signIn,
+  startConsent,
+  Tab,
+} from "./issuer.suite.ts";
+
+const SUBMIT = "/api/oauth/per-user/consent/submit";
+const DENY = "/api/oauth/per-user/consent/deny";
+const KEY = "/api/oauth/per-user/consent/vk";
+const USER = "/api/oauth/per-user/consent/user-id";
+const SKIP = "/api/oauth/per-user/consent/skip";
+const MINUTE = 60_000;
+
+onBothDatabases("consent", (open) => {
+  /** A consent with an identity and one connected service, one click before its end. */
+  async function ready(gateway: Gateway) {
+    const upstream = await addUpstream(gateway);
+    const key = await addKey(gateway);
+    const started = await startConsent(gateway);
+    await started.tab.post(KEY, { flow_id: started.flowId, vk: key.value });
+    await connectDuring(gateway, started.flowId, upstream.id);
+    return { ...started, key, upstream, submit: () => started.tab.post(SUBMIT, { flow_id: started.flowId }) };
+  }
+
+  const owners = (gateway: Gateway) =>
+    gateway.database.db.selectFrom("credentials").select(["owner_mode", "owner_id"]).execute();
+
+  it("leads from authorize to a code that carries state and iss, and moves what was connected", async () => {
+    const gateway = await setUp(open);
+    const { submit, key, tab, flowId, upstream } = await ready(gateway);
+    const owner = { mode: "flow", id: flowId } as const;
+    const trip = { owner, upstreamId: upstream.id, data: {}, ttlMs: MINUTE };
+    const link = await gateway.flows.start(gateway.database.db, {
+      ...trip,
+      kind: "connect",
+      parentId: flowId,
+    });
+    await gateway.flows.start(gateway.database.db, { ...trip, kind: "state", parentId: link.id });
+    const page = await (await tab.get(`/oauth/consent/mcps?flow_id=${flowId}`)).text();
+    expect(page).toContain("virtual key ci");
+    expect(page).toContain("Replace");
+    const response = await submit();
+    expect(response.status).toBe(302);
+    const location = new URL(response.headers.get("location")!);
+    expect(location.href.startsWith(`${REDIRECT}?code=`)).toBe(true);
+    expect(location.searchParams.get("state")).toBe("the state");
+    expect(location.searchParams.get("iss")).toBe(BASE);
+    expect(await owners(gateway)).toEqual([{ owner_mode: "vk", owner_id: key.id }]);
+    const open_ = await gateway.database.db
+      .selectFrom("flows")
+      .select("kind")
+      .where("ended_at", "is", null)
+      .execute();
+    expect(open_).toEqual([{ kind: "code" }]);
+    expect(await counts(gateway)).toMatchObject({
+      grants: 1,
+      clients: 1,
+      codes: 1,
+      tokens: 0,
+      credentials: 1,
+    });
+  });
+
+  it("CB-10 CB-21 submitted twice, one after the other: 302, then 409, one grant, one code", async () => {
+    const gateway = await setUp(open);
+    const { submit } = await ready(gateway);
+    expect((await submit()).status).toBe(302);
+    const again = await submit();
+    expect(again.status).toBe(409);
+    expect((await readJson(again)).error.code).toBe("flow_finished");
+    expect(await counts(gateway)).toMatchObject({ grants: 1, codes: 1, credentials: 1 });
+  });
+
+  it("CB-10 submitted fifty times at once, on two replicas: exactly one 302", async () => {
+    const gateway = await setUp(open);
+    const { tab, flowId } = await ready(gateway);
+    const beside = gateway.database.kind === "postgres" ? await setUp(open, { beside: gateway }) : gateway;
+    const post = (at: Gateway) =>
+      at.call(SUBMIT, {
+        method: "POST",
+        headers: tab.headers(),
+        body: new URLSearchParams({ flow_id: flowId }),
+      });
+    const answers = await Promise.all(Array.from({ length: 50 }, (_, n) => post(n % 2 ? beside : gateway)));
+    const statuses = answers.map(({ status }) => status).sort();
+    expect(statuses).toEqual([302, ...Array(49).fill(409)]);
+    expect(await counts(gateway)).toMatchObject({ grants: 1, clients: 1, codes: 1, credentials: 1 });
+    const events = await gateway.database.db.selectFrom("audit").select("event").execute();
+    expect(events.filter(({ event }) => event === "grant.created")).toHaveLength(1);
+  });
+
+  it("a store failure at any statement of submit leaves nothing behind, and the same submit then succeeds", async () => {
+    const gateway = await setUp(open);
+    const { submit, flowId } = await ready(gateway);
+    const before = await counts(gateway);
+    let statement = 0;
+    for (; ; statement++) {
+      gateway.faults.left = statement;
+      const response = await submit();
+      gateway.faults.left = undefined;
+      if (response.status === 302) break;
+      expect([statement, response.status]).toEqual([statement, 500]);
+      expect((await readJson(response)).error.code).toBe("internal_error");
+      expect(await counts(gateway)).toEqual(before);
+      expect(await owners(gateway)).toEqual([{ owner_mode: "flow", owner_id: flowId }]);
+    }
+    expect(statement).toBeGreaterThan(10);
+    expect(await counts(gateway)).toMatchObject({ grants: 1, codes: 1, credentials: 1 });
+  });
+
+  it("flow_id missing, malformed or never existed: 400 envelope", async () => {
+    const gateway = await setUp(open);
+    const tab = new Tab(gateway);
+    for (const fields of [{}, { flow_id: "" }, { flow_id: "x\0" }, { flow_id: `flow_${"A".repeat(22)}` }]) {
+      const response = await tab.post(SUBMIT, fields as Record<string, string>);
+      expect(response.status).toBe(400);
+      expect((await readJson(response)).error).toMatchObject({ param: "flow_id" });
+    }
+  });
+
+  it("CB-11 expired: 410 at every step, also without the cookie, and what was connected is swept", async () => {
+    const gateway = await setUp(open);
+    const { tab, flowId, submit } = await ready(gateway);
+    gateway.world.advance(15 * MINUTE);
+    expect((await submit()).status).toBe(410);
+    expect((await new Tab(gateway).post(SUBMIT, { flow_id: flowId })).status).toBe(410);
+    expect((await tab.get(`/oauth/consent?flow_id=${flowId}`)).status).toBe(410);
+    await gateway.issuer.sweep();
+    expect(await counts(gateway)).toMatchObject({ grants: 0, credentials: 0 });
+  });
+
+  it("CB-01 CB-02 another browser, or another flow's cookie: 403 everywhere, nothing changed", async () => {
+    const gateway = await setUp(open);
+    const { tab, flowId, key, upstream, submit } = await ready(gateway);
+    const other = await startConsent(gateway);
+    const stolen = new Tab(gateway);
+    for (const [name, value] of tab.cookies) stolen.cookies.set(name, `${value.slice(0, -1)}A`);
+    for (const stranger of [new Tab(gateway), other.tab, stolen]) {
+      const page = await stranger.get(`/oauth/consent?flow_id=${flowId}`);
+      expect(page.status).toBe(403);
+      expect(await page.text()).not.toContain("C1");
+      expect((await stranger.get(`/oauth/consent/mcps?flow_id=${flowId}`)).status).toBe(403);
+      for (const path of [SUBMIT, DENY, SKIP]) {
+        expect((await stranger.post(path, { flow_id: flowId })).status).toBe(403);
+      }
+      expect((await stranger.post(KEY, { flow_id: flowId, vk: key.value })).status).toBe(403);
+      expect((await stranger.post(USER, { flow_id: flowId, user_id: "x" })).status).toBe(403);
+      const request = new Request(BASE, { headers: stranger.headers() });
+      await expect(gateway.issuer.consentGate(request, flowId, upstream.id)).rejects.toMatchObject({
+        status: 403,
+      });
+    }
+    expect((await submit()).status).toBe(302);
+    // Contract section 3: the browser is checked before "already submitted".
+    expect((await other.tab.post(SUBMIT, { flow_id: flowId })).status).toBe(403);
+  });
+
+  it("CB-03 CB-04 cross-site posts: 403, other content types 415, nothing changed", async () => {
+    const gateway = await setUp(open);
+    const { tab, flowId, submit } = await ready(gateway);
+    const foreign: Record<string, string>[] = [
+      { "sec-fetch-site": "cross-site" },
+      { "sec-fetch-site": "same-site" },
+      { "sec-fetch-site": "cross-site", origin: BASE },
+    ];
+    for (const headers of foreign) {
+      expect((await tab.post(SUBMIT, { flow_id: flowId }, headers)).status).toBe(403);
+    }
+    for (const origin of ["https://evil.example", "null", "http://127.0.0.1:9999"]) {
+      const headers = { ...tab.headers(), origin };
+      const body = new URLSearchParams({ flow_id: flowId });
+      expect((await gateway.call(SUBMIT, { method: "POST", headers, body })).status).toBe(403);
+    }
+    for (const type of ["text/plain", "application/json", "multipart/form-data; boundary=x"]) {
+      const response = await tab.post(SUBMIT, { flow_id: flowId }, { "content-type": type });
+      expect(response.status).toBe(415);
+    }
+    expect(await counts(gateway)).toMatchObject({ grants: 0 });
+    expect((await submit()).status).toBe(302);
+  });
+
+  it("an identity that is required and missing: 303 back with an error; a browser gets pages, an API the envelope", async () => {
+    const gateway = await setUp(open);
+    const { tab, flowId } = await startConsent(gateway);
+    const response = await tab.post(SUBMIT, { flow_id: flowId });
+    expect([response.status, response.headers.get("location")]).toEqual([
+      303,
+      `/oauth/consent?flow_id=${flowId}&error=identity_required`,
+    ]);
+    const services = await tab.get(`/oauth/consent/mcps?flow_id=${flowId}`);
+    expect(services.headers.get("location")).toBe(`/oauth/consent?flow_id=${flowId}&error=identity_required`);
+    const asPage = await new Tab(gateway).post(SUBMIT, { flow_id: flowId }, { accept: "text/html,*/*" });
+    expect([asPage.status, asPage.headers.get("content-type")]).toEqual([403, "text/html; charset=utf-8"]);
+  });
+
+  it("CB-25 a wrong key: one answer for all reasons, ten tries per consent", async () => {
+    const gateway = await setUp(open);
+    const key = await addKey(gateway);
+    await gateway.keys.update(key.id, { isActive: false });
+    const { tab, flowId } = await startConsent(gateway);
+    for (let n = 0; n < 10; n++) {
+      const response = await tab.post(KEY, { flow_id: flowId, vk: n % 2 ? key.value : "sk-bf-wrong" });
+      expect(response.headers.get("location")).toBe(`/oauth/consent?flow_id=${flowId}&error=invalid_key`);
+    }
+    const locked = await tab.post(KEY, { flow_id: flowId, vk: "sk-bf-wrong" });
+    expect(locked.status).toBe(429);
+    expect(locked.headers.get("retry-after")).not.toBeNull();
+  });
+
+  it("CB-13 a change of identity gives up what was connected under the first one", async () => {
+    const gateway = await setUp(open);
+    const { tab, flowId, key, submit } = await ready(gateway);
+    await tab.post(KEY, { flow_id: flowId, vk: key.value });
+    expect(await counts(gateway)).toMatchObject({ credentials: 1 });
+    const second = await addKey(gateway, { name: "second" });
+    await tab.post(KEY, { flow_id: flowId, vk: second.value });
+    expect(await counts(gateway)).toMatchObject({ credentials: 0 });
+    expect((await submit()).status).toBe(302);
+    const grant = await gateway.database.db.selectFrom("grants").selectAll().executeTakeFirstOrThrow();
+    expect([grant.owner_mode, grant.owner_id]).toEqual(["vk", second.id]);
+  });
+
+  it("CB-23 deny: access_denied with state and iss, connections gone, later submit 409", async () => {
+    const gateway = await setUp(open);
+    const { tab, flowId, submit } = await ready(gateway);
+    const response = await tab.post(DENY, { flow_id: flowId });
+    expect(response.status).toBe(302);
+    const { searchParams } = new URL(response.headers.get("location")!);
+    expect(Object.fromEntries(searchParams)).toEqual({
+      error: "access_denied",
+      state: "the state",
+      iss: BASE,
+    });
+    expect(await counts(gateway)).toMatchObject({ grants: 0, credentials: 0 });
+    expect((await submit()).status).toBe(409);
+  });
+
+  it("ID-07 CB-28 user-id binds the signed-in person only, who must still be signed in at submit", async () => {
+    const gateway = await setUp(open);
+    const { tab, flowId } = await startConsent(gateway);
+    const error = async (userId: string) =>
+      new URL(
+        (await tab.post(USER, { flow_id: flowId, user_id: userId })).headers.get("location")!,
+        BASE,
+      ).searchParams.get("error");
+    expect(await error("user_ada@example.com")).toBe("sign_in_first");
+    const ada = await signIn(gateway, tab);
+    expect(await error("user_bob@example.com")).toBe("other_account");
+    expect(await (await tab.get(`/oauth/consent?flow_id=${flowId}`)).text()).toContain("Allow as Ada");
+    expect(await error(ada.id)).toBeNull();
+    const sessionCookie = tab.cookies.get(gateway.sessions.cookieName)!;
+    tab.cookies.delete(gateway.sessions.cookieName);
+    const gone = await tab.post(SUBMIT, { flow_id: flowId });
+    expect(gone.headers.get("location")).toBe(`/oauth/consent?flow_id=${flowId}&error=sign_in_first`);
+    tab.cookies.set(gateway.sessions.cookieName, sessionCookie);
+    expect((await tab.post(SUBMIT, { flow_id: flowId })).status).toBe(302);
+    const grant = await gateway.database.db.selectFrom("grants").selectAll().executeTakeFirstOrThrow();
+    expect([grant.owner_mode, grant.owner_id]).toEqual(["user", ada.id]);
+  });
+
+  it("an identity disabled before submit is refused there", async () => {
+    const gateway = await setUp(open);
+    const { submit, key, flowId } = await ready(gateway);
+    await gateway.keys.update(key.id, { isActive: false });
+    const response = await submit();
+    expect(response.headers.get("location")).toBe(`/oauth/consent?flow_id=${flowId}&error=identity_disabled`);
+    expect(await counts(gateway)).toMatchObject({ grants: 0, credentials: 1 });
+  });
+
+  it("a person's key: connecting needs that person's login", async () => {
+    const gateway = await setUp(open);
+    const upstream = await addUpstream(gateway);
+    const { tab, flowId } = await startConsent(gateway);
+    const ada = await signIn(gateway, tab);
+    const key = await addKey(gateway, { userId: ada.id });
+    const sessionCookie = tab.cookies.get(gateway.sessions.cookieName)!;
+    tab.cookies.delete(gateway.sessions.cookieName);
+    await tab.post(KEY, { flow_id: flowId, vk: key.value });
+    const gate = () =>
+      gateway.issuer.consentGate(new Request(BASE, { headers: tab.headers() }), flowId, upstream.id);
+    await expect(gate()).rejects.toMatchObject({ status: 403, code: "sign_in_required" });
+    expect(await (await tab.get(`/oauth/consent/mcps?flow_id=${flowId}`)).text()).toContain(
+      "Sign in as that person",
+    );
+    tab.cookies.set(gateway.sessions.cookieName, sessionCookie);
+    expect(await gate()).toMatchObject({
+      flowId,
+      identity: { owner: { mode: "user", id: ada.id }, virtualKeyId: key.id },
+      returnTo: `/oauth/consent/mcps?flow_id=${flowId}`,
+    });
+  });
+
+  it("the gate: 401 unknown or expired, 403 before approval and for what is not allowed, 404 unknown upstream", async () => {
+    const gateway = await setUp(open);
+    const upstream = await addUpstream(gateway);
+    const key = await addKey(gateway);
+    const { tab, flowId } = await startConsent(gateway);
+    const gate = (id: string, upstreamId = upstream.id, more = {}) =>
+      gateway.issuer.consentGate(
+        new Request(BASE, { headers: { ...tab.headers(), ...more } }),
+        id,
+        upstreamId,
+      );
+    await expect(gate(`flow_${"A".repeat(22)}`)).rejects.toMatchObject({ status: 401 });
+    await expect(gate(flowId)).rejects.toMatchObject({ status: 403, code: "not_approved" });
+    await tab.post(KEY, { flow_id: flowId, vk: key.value });
+    await expect(gate(flowId, upstream.id, { "sec-fetch-site": "cross-site" })).rejects.toMatchObject({
+      status: 403,
+    });
+    await expect(gate(flowId, "mcp_none")).rejects.toMatchObject({ status: 404 });
+    expect(await gate(flowId)).toMatchObject({ flowId });
+    await gateway.upstreams.update(upstream.id, { allow_on_all_virtual_keys: false });
+    await expect(gate(flowId)).rejects.toMatchObject({ status: 403, code: "upstream_not_allowed" });
+    gateway.world.advance(15 * MINUTE);
+    await expect(gate(flowId)).rejects.toMatchObject({ status: 401, code: "flow_expired" });
+  });
+
+  it("without required identity: skip, and the grant itself is the identity, held by this browser", async () => {
+    const gateway = await setUp(open, { settings: { enforceAuthOnInference: false } });
+    const upstream = await addUpstream(gateway);
+    const started = await startConsent(gateway);
+    const { tab, flowId } = started;
+    expect(await (await tab.get(`/oauth/consent?flow_id=${flowId}`)).text()).toContain(
+      "Allow without an account",
+    );
+    await tab.post(SKIP, { flow_id: flowId });
+    await connectDuring(gateway, flowId, upstream.id);
+    const location = new URL((await tab.post(SUBMIT, { flow_id: flowId })).headers.get("location")!);
+    const grant = await gateway.database.db.selectFrom("grants").selectAll().executeTakeFirstOrThrow();
+    expect([grant.owner_mode, grant.owner_id]).toEqual(["session", grant.id]);
+    expect(await owners(gateway)).toEqual([{ owner_mode: "session", owner_id: grant.id }]);
+    const request = (from: Tab) => new Request(BASE, { headers: from.headers() });
+    expect(await gateway.issuer.holdsGrant(request(tab), grant.id)).toBe(true);
+    expect(await gateway.issuer.holdsGrant(request(new Tab(gateway)), grant.id)).toBe(false);
+    const answer = await exchange(gateway, { ...started, code: location.searchParams.get("code")! });
+    const { access_token } = await readJson(answer);
+    expect(await gateway.issuer.authenticate(access_token)).toMatchObject({
+      ok: true,
+      grant: { owner: { mode: "session", id: grant.id } },
+    });
+  });
+
+  it("skip where an identity is required: back with an error", async () => {
+    const gateway = await setUp(open);
+    const { tab, flowId } = await startConsent(gateway);
+    const response = await tab.post(SKIP, { flow_id: flowId });
+    expect(response.headers.get("location")).toBe(`/oauth/consent?flow_id=${flowId}&error=skip_not_allowed`);
+  });
+
+  it("CB-14 CB-16 CB-17 CB-20 every authorize shows the page, with the cleaned name and the host", async () => {
+    const gateway = await setUp(open);
+    const key = await addKey(gateway);
+    const first = await consented(gateway, key.value);
+    const name = `<b>Claude\u202Eedoc\u200b\nVerified by your company${"x".repeat(200)}`;
+    const metadata = {
+      client_name: name,
+      redirect_uris: ["https://evil.example/cb"],
+      logo_uri: "http://127.0.0.1:1/l",
+    };
+    const { client_id } = await readJson(await register(gateway, metadata));
+    const second = await startConsent(gateway, {
+      tab: first.tab,
+      clientId: client_id,
+      redirectUri: "https://evil.example/cb",
+    });
+    const page = await second.tab.get(`/oauth/consent?flow_id=${second.flowId}&error=Call+555-0100`);
+    const text = await page.text();
+    expect(text).toContain("&lt;b&gt;Claudeedoc Verified by your company");
+    expect(text).toContain("evil.example");
+    expect(text).toContain("Not verified, registered itself just now");
+    expect(text).not.toMatch(/<b>|\u202E|\u200b|x{60}|555-0100|127\.0\.0\.1:1|<script/);
+    expect(page.headers.get("content-security-policy")).toContain("form-action 'self' https://evil.example");
+    expect(page.headers.get("content-security-policy")).toContain("frame-ancestors 'none'");
+  });
+
+  it("CB-07 CB-08 the flow cookie is new for each flow, HttpOnly, Lax, fifteen minutes, and __Host- on https", async () => {
+    const gateway = await setUp(open, { settings: { baseUrl: new URL("https://gw.example") } });
+    const { client_id } = await readJson(
+      await gateway.call("https://gw.example/api/oauth/per-user/register", {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ redirect_uris: [REDIRECT] }),
+      }),
+    );
+    const query = new URLSearchParams({
+      client_id,
+      redirect_uri: REDIRECT,
+      response_type: "code",
+      code_challenge: "a".repeat(43),
+      code_challenge_method: "S256",
+    });
+    const response = await gateway.call(`https://gw.example/api/oauth/per-user/authorize?${query}`);
+    expect(response.status, await response.clone().text()).toBe(302);
+    const flowId = new URL(response.headers.get("location")!, BASE).searchParams.get("flow_id");
+    expect(response.headers.get("set-cookie")).toMatch(
+      new RegExp(
+        `^__Host-postern-flow-${flowId}=[\\w-]{43}; Path=/; HttpOnly; SameSite=Lax; Max-Age=900; Secure$`,
+      ),
+    );
+  });
+
+  it("CB-22 two consents in one browser do not disturb each other", async () => {
+    const gateway = await setUp(open);
+    const key = await addKey(gateway);
+    const tab = new Tab(gateway);
+    const [one, two] = [await startConsent(gateway, { tab }), await startConsent(gateway, { tab })];
+    const second = await consented(gateway, key.value, two);
+    const first = await consented(gateway, key.value, one);
+    expect(first.code).not.toBe(second.code);
+    expect((await exchange(gateway, first)).status).toBe(200);
+    expect((await exchange(gateway, second)).status).toBe(200);
+  });
+});

@@ -1,0 +1,113 @@
+import type { KeyedHash, Owner, World } from "../base/index.ts";
+import type { Change, Database } from "../db/index.ts";
+
+/** Who an access token speaks for. */
+export interface GrantPrincipal {
+  grantId: string;
+  clientRowId: string;
+  clientName: string;
+  owner: Owner;
+  /** The grant was made with this key: its rules govern. */
+  virtualKeyId?: string;
+  /** `<base>/mcp` or `<base>/mcp/<slug>`. */
+  resource: string;
+  scope: string;
+  /** When the token stops, milliseconds since 1970. */
+  expiresAt: number;
+}
+
+export type Authenticated =
+  | { ok: true; grant: GrantPrincipal }
+  | { ok: false; reason: "unknown" | "expired" };
+
+const MAX_ENTRIES = 10_000;
+
+/** Access tokens, looked up by keyed hash and kept in memory until something they depend on changes. */
+export class GrantCache {
+  readonly #parts: { world: World; database: Database; hash: KeyedHash };
+  readonly #entries = new Map<string, GrantPrincipal>();
+  readonly #used = new Map<string, number>();
+  /** Rises with every drop, so that a load that began before it is not kept. */
+  #version = 0;
+
+  constructor(parts: { world: World; database: Database; hash: KeyedHash }) {
+    this.#parts = parts;
+    parts.database.changes.listen((change) => this.#drop(change));
+  }
+
+  /** No database when the token was seen before. A token that is not ours, revoked, or of a disabled key or person is `unknown`. */
+  async authenticate(token: string): Promise<Authenticated> {
+    const now = this.#parts.world.now().getTime();
+    const hash = this.#parts.hash.of("access_token", token);
+    const grant = this.#entries.get(hash) ?? (await this.#load(hash, now));
+    if (!grant) return { ok: false, reason: "unknown" };
+    if (grant.expiresAt <= now) return { ok: false, reason: "expired" };
+    this.#used.set(grant.grantId, now);
+    return { ok: true, grant };
+  }
+
+  /** Writes when grants were last used; jobs.ts calls it now and then, and once at the end. */
+  async flush(): Promise<void> {
+    const used = [...this.#used];
+    this.#used.clear();
+    for (const [id, at] of used) {
+      await this.#parts.database.db
+        .updateTable("grants")
+        .set({ last_used_at: at })
+        .where("id", "=", id)
+        .where((or) => or.or([or("last_used_at", "is", null), or("last_used_at", "<", at)]))
+        .execute();
+    }
+  }
+
+  async #load(hash: string, now: number): Promise<GrantPrincipal | undefined> {
+    const version = this.#version;
+    const row = await this.#parts.database.db
+      .selectFrom("tokens")
+      .innerJoin("grants", "grants.id", "tokens.grant_id")
+      .leftJoin("virtual_keys", "virtual_keys.id", "grants.virtual_key_id")
+      .leftJoin("users", "users.id", "grants.owner_id")
+      .select(["grants.id", "client_row_id", "client_name", "owner_mode", "owner_id", "virtual_key_id"])
+      .select(["resource", "scope", "tokens.expires_at", "grants.ends_at", "grants.status"])
+      .select(["virtual_keys.is_active as key_active", "virtual_keys.expires_at as key_expires_at"])
+      .select("users.is_active as user_active")
+      .where("tokens.hash", "=", hash)
+      .where("tokens.kind", "=", "access")
+      .executeTakeFirst();
+    if (row?.status !== "active") return undefined;
+    if (row.virtual_key_id !== null && row.key_active !== 1) return undefined;
+    if (row.owner_mode === "user" && row.user_active !== 1) return undefined;
+    const grant: GrantPrincipal = {
+      grantId: row.id,
+      clientRowId: row.client_row_id,
+      clientName: row.client_name,
+      owner: { mode: row.owner_mode, id: row.owner_id },
+      virtualKeyId: row.virtual_key_id ?? undefined,
+      resource: row.resource,
+      scope: row.scope,
+      expiresAt: Math.min(row.expires_at, row.ends_at, row.key_expires_at ?? Number.POSITIVE_INFINITY),
+    };
+    if (version === this.#version && grant.expiresAt > now) this.#keep(hash, grant);
+    return grant;
+  }
+
+  #keep(hash: string, grant: GrantPrincipal): void {
+    if (this.#entries.size >= MAX_ENTRIES) {
+      const oldest = this.#entries.keys().next().value;
+      if (oldest !== undefined) this.#entries.delete(oldest);
+    }
+    this.#entries.set(hash, grant);
+  }
+
+  #drop({ topic, key }: Change): void {
+    if (topic !== "grant" && topic !== "virtual_key" && topic !== "user") return;
+    this.#version += 1;
+    for (const [hash, grant] of this.#entries) {
+      const hit =
+        (topic === "grant" && grant.grantId === key) ||
+        (topic === "virtual_key" && grant.virtualKeyId === key) ||
+        (topic === "user" && grant.owner.mode === "user" && grant.owner.id === key);
+      if (hit) this.#entries.delete(hash);
+    }
+  }
+}

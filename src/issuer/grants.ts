@@ -1,0 +1,204 @@
+import { type Owner, Problem, type Settings, type World } from "../base/index.ts";
+import type { Database, Db, Flows, Row, Tx } from "../db/index.ts";
+import { CODE_MS } from "./code.ts";
+import type { IssuerParts } from "./parts.ts";
+
+export interface NewGrant {
+  id: string;
+  clientRowId: string;
+  clientName: string;
+  owner: Owner;
+  virtualKeyId?: string;
+  browserHash?: string;
+  redirectUri: string;
+  scope: string;
+  resource: string;
+}
+
+/** Why a grant ends, for the audit line. */
+export interface Ending {
+  event:
+    | "grant.revoked"
+    | "grant.expired"
+    | "grant.not_redeemed"
+    | "grant.code_replayed"
+    | "grant.refresh_reused"
+    | "grant.code_refused";
+  actor: string;
+  requestId?: string;
+}
+
+type Parts = Pick<IssuerParts, "world" | "database" | "flows" | "settings" | "vault" | "audit">;
+
+const SWEEP_BATCH = 100;
+
+/** What people allowed: one row per consent, with the tokens and, for sessions, the credentials that hang on it. */
+export class Grants {
+  readonly #parts: Parts;
+  readonly #world: World;
+  readonly #database: Database;
+  readonly #flows: Flows;
+  readonly #settings: Settings;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#world = parts.world;
+    this.#database = parts.database;
+    this.#flows = parts.flows;
+    this.#settings = parts.settings;
+  }
+
+  /** Pending until the code is exchanged: nothing usable exists before that (PK-15). */
+  async create(tx: Tx, grant: NewGrant): Promise<{ endsAt: number }> {
+    const now = this.#world.now().getTime();
+    const { accessTokenMs, grantIdleMs, grantMaxMs } = this.#settings;
+    const endsAt = now + (grantMaxMs > 0 ? grantMaxMs : accessTokenMs);
+    await tx
+      .insertInto("grants")
+      .values({
+        id: grant.id,
+        client_row_id: grant.clientRowId,
+        client_name: grant.clientName,
+        owner_mode: grant.owner.mode,
+        owner_id: grant.owner.id,
+        virtual_key_id: grant.virtualKeyId ?? null,
+        browser_hash: grant.browserHash ?? null,
+        redirect_uri: grant.redirectUri,
+        scope: grant.scope,
+        resource: grant.resource,
+        upstreams_json: null,
+        status: "pending",
+        created_at: now,
+        last_used_at: null,
+        idle_until: Math.min(now + grantIdleMs, endsAt),
+        ends_at: endsAt,
+      })
+      .execute();
+    return { endsAt };
+  }
+
+  find(db: Db | Tx, id: string): Promise<Row<"grants"> | undefined> {
+    return db.selectFrom("grants").selectAll().where("id", "=", id).executeTakeFirst();
+  }
+
+  /**
+   * Ends a grant with its code, its tokens and, when it is its own identity, its credentials. With `status`, only a grant
+   * that still has it. False: there was none. Flows go first: a code's exchange locks code, then grant.
+   */
+  async end(tx: Tx, id: string, ending: Ending, status?: "pending"): Promise<boolean> {
+    await this.#flows.end(tx, { parentId: id }, "grant_ended");
+    const row = await tx
+      .deleteFrom("grants")
+      .where("id", "=", id)
+      .$if(status !== undefined, (query) => query.where("status", "=", status!))
+      .returningAll()
+      .executeTakeFirst();
+    if (!row) return false;
+    const owner: Owner = { mode: row.owner_mode, id: row.owner_id };
+    // Contract section 2: a session grant's credentials go with the grant.
+    if (owner.mode === "session") await this.#parts.vault.dropOwner(tx, owner);
+    const detail = { grant_id: id, client: row.client_name };
+    await this.#parts.audit.append(tx, { ...ending, owner, detail });
+    await this.#database.changes.note(tx, "grant", id, this.#world.now().getTime());
+    return true;
+  }
+
+  /** Ends all grants of an identity, a key or a client, in the transaction that removes it. */
+  async endAllOf(
+    tx: Tx,
+    whose: { virtualKeyId: string } | { owner: Owner } | { clientRowId: string },
+    ending: Ending,
+  ): Promise<number> {
+    const query = tx.selectFrom("grants").select("id").orderBy("id");
+    const rows = await ("virtualKeyId" in whose
+      ? query.where("virtual_key_id", "=", whose.virtualKeyId)
+      : "clientRowId" in whose
+        ? query.where("client_row_id", "=", whose.clientRowId)
+        : query.where("owner_mode", "=", whose.owner.mode).where("owner_id", "=", whose.owner.id)
+    ).execute();
+    for (const { id } of rows) await this.end(tx, id, ending);
+    return rows.length;
+  }
+
+  /** Whether the grant may go on: not past its end, and used within the idle time. `now`: milliseconds. */
+  isAlive(grant: Row<"grants">, now: number): boolean {
+    const idleEnd = Math.max(grant.idle_until, (grant.last_used_at ?? 0) + this.#settings.grantIdleMs);
+    return now < grant.ends_at && now < idleEnd;
+  }
+
+  /**
+   * For jobs.ts, safe on several replicas: ends grants that are over and grants whose code was never redeemed, drops
+   * expired tokens and successors past their grace, and what was connected in consents that nobody finished.
+   */
+  async sweep(graceMs: number): Promise<void> {
+    const now = this.#world.now().getTime();
+    await this.#sweepGrants(now);
+    const { db } = this.#database;
+    await db.deleteFrom("tokens").where("expires_at", "<=", now).execute();
+    await db
+      .updateTable("tokens")
+      .set({ sealed_successor: null })
+      .where("sealed_successor", "is not", null)
+      .where("rotated_at", "<=", now - graceMs)
+      .execute();
+    await this.#sweepUnfinished(now);
+  }
+
+  async #sweepGrants(now: number): Promise<void> {
+    const pending = await this.#database.db
+      .selectFrom("grants")
+      .select("id")
+      .where("status", "=", "pending")
+      .where("created_at", "<=", now - CODE_MS)
+      .limit(SWEEP_BATCH)
+      .execute();
+    for (const { id } of pending) await this.#endInOwn(id, "grant.not_redeemed", "pending");
+    const over = await this.#database.db
+      .selectFrom("grants")
+      .selectAll()
+      .where((or) => or.or([or("ends_at", "<=", now), or("idle_until", "<=", now)]))
+      .limit(SWEEP_BATCH)
+      .execute();
+    for (const grant of over) if (!this.isAlive(grant, now)) await this.#endInOwn(grant.id, "grant.expired");
+  }
+
+  async #endInOwn(id: string, event: Ending["event"], status?: "pending"): Promise<void> {
+    await this.#database.transaction((tx) => this.end(tx, id, { event, actor: "system" }, status));
+  }
+
+  /** A consent that expired, however it did: nothing that was connected for it stays (CB-11). */
+  async #sweepUnfinished(now: number): Promise<void> {
+    const left = await this.#database.db
+      .selectFrom("credentials")
+      .select("owner_id")
+      .distinct()
+      .where("owner_mode", "=", "flow")
+      .where((not) =>
+        not.not(
+          not.exists(
+            not
+              .selectFrom("flows")
+              .select("flows.id")
+              .whereRef("flows.id", "=", "credentials.owner_id")
+              .where("flows.ended_at", "is", null)
+              .where("flows.expires_at", ">", now),
+          ),
+        ),
+      )
+      .limit(SWEEP_BATCH)
+      .execute();
+    for (const { owner_id: id } of left) {
+      await this.#database.transaction(async (tx) => {
+        await this.#parts.vault.dropOwner(tx, { mode: "flow", id });
+      });
+    }
+  }
+}
+
+export function clientGone(): Problem {
+  return new Problem(
+    "conflict",
+    "client_gone",
+    "This client was removed meanwhile. Register it again and start over.",
+  );
+}

@@ -1,0 +1,11 @@
+/**
+ * Our authorization server, toward MCP clients: discovery documents, registration and client documents, authorize, the
+ * consent pages and their submit, tokens, revocation, and the grants that come of it. It leaves who a person is to
+ * identity/, keys and rules to access/, upstream credentials to vault/ (a consent's are handed over inside submit), and
+ * the round trip to a provider to connect/, which asks `consentGate` first.
+ */
+export type { ConsentGate, ConsentPass } from "./consent-gate.ts";
+export type { Authenticated, GrantPrincipal } from "./grant-cache.ts";
+export { Issuer } from "./issuer.ts";
+export type { IssuerParts, SignedIn } from "./parts.ts";
+export { mcpResource, ownResource } from "./resource.ts";

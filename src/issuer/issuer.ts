@@ -1,0 +1,78 @@
+import type { Owner } from "../base/index.ts";
+import type { Tx } from "../db/index.ts";
+import { cookieName, type Route, readCookie } from "../http/index.ts";
+import { authorizeRoute } from "./authorize.ts";
+import { Clients } from "./clients.ts";
+import { type ConsentPass, consentGate } from "./consent-gate.ts";
+import { consentRoutes } from "./consent-routes.ts";
+import { type Authenticated, GrantCache } from "./grant-cache.ts";
+import { grantRoutes } from "./grant-routes.ts";
+import { Grants } from "./grants.ts";
+import { metadataRoutes } from "./metadata.ts";
+import type { IssuerParts } from "./parts.ts";
+import { GRACE_MS } from "./refresh-grant.ts";
+import { registrationRoute } from "./registration.ts";
+import { staticClientRoutes } from "./static-clients.ts";
+import { tokenRoutes } from "./token-routes.ts";
+
+/** The authorization server, assembled. */
+export class Issuer {
+  readonly routes: readonly Route[];
+  readonly #parts: IssuerParts;
+  readonly #cache: GrantCache;
+  readonly #grants: Grants;
+
+  constructor(parts: IssuerParts) {
+    const clients = new Clients(parts);
+    this.#parts = parts;
+    this.#cache = new GrantCache(parts);
+    this.#grants = new Grants(parts);
+    this.routes = [
+      ...metadataRoutes(parts.settings),
+      registrationRoute(parts),
+      authorizeRoute(parts, clients),
+      ...consentRoutes(parts, clients, this.#grants),
+      ...tokenRoutes(parts, clients, this.#grants),
+      ...grantRoutes(parts, this.#grants),
+      ...staticClientRoutes(parts, this.#grants),
+    ];
+  }
+
+  /** Who an access token (`pst_…`) speaks for. The hot path: no database when the token was seen before. */
+  authenticate(token: string): Promise<Authenticated> {
+    return this.#cache.authenticate(token);
+  }
+
+  /** Writes `last_used_at` of what was used since the last call; for jobs.ts and the stop. */
+  flush(): Promise<void> {
+    return this.#cache.flush();
+  }
+
+  /** For connect/: may this browser connect this upstream for this consent? Throws 401, 403 or 404 (contract section 3). */
+  consentGate(request: Request, flowId: string, upstreamId: string): Promise<ConsentPass> {
+    return consentGate(this.#parts, request, flowId, upstreamId);
+  }
+
+  /** Whether this browser made the session grant `grantId`: its flows may only be finished here (contract section 6). */
+  async holdsGrant(request: Request, grantId: string): Promise<boolean> {
+    const { database, hash, settings } = this.#parts;
+    const value = readCookie(request, cookieName("grant", settings, grantId));
+    if (value === undefined) return false;
+    const grant = await this.#grants.find(database.db, grantId);
+    return grant?.browser_hash === hash.of("grant_cookie", value);
+  }
+
+  /** Ends every grant made with this key, or of this identity, and what hangs on them; inside the caller's transaction. */
+  async revokeGrantsOf(
+    tx: Tx,
+    whose: { virtualKeyId: string } | { owner: Owner },
+    by: { actor: string; requestId?: string } = { actor: "system" },
+  ): Promise<void> {
+    await this.#grants.endAllOf(tx, whose, { event: "grant.revoked", ...by });
+  }
+
+  /** For jobs.ts, after db's own sweep: removes what ended or was never redeemed, with what hangs on it. */
+  sweep(): Promise<void> {
+    return this.#grants.sweep(GRACE_MS);
+  }
+}

@@ -1,0 +1,30 @@
+import type { Access, VirtualKeys } from "../access/index.ts";
+import type { Audit } from "../audit/index.ts";
+import type { KeyedHash, Seal, Settings, World } from "../base/index.ts";
+import type { Database, Flows } from "../db/index.ts";
+import type { Upstreams } from "../upstreams/index.ts";
+import type { Vault } from "../vault/index.ts";
+
+/** The person behind the dashboard cookie of a browser, while signed in. */
+export interface SignedIn {
+  userId: string;
+  email: string;
+  name: string;
+}
+
+/** Everything the issuer stands on, built in app.ts. */
+export interface IssuerParts {
+  world: World;
+  database: Database;
+  flows: Flows;
+  seal: Seal;
+  hash: KeyedHash;
+  settings: Settings;
+  audit: Pick<Audit, "append">;
+  upstreams: Pick<Upstreams, "all" | "find">;
+  vault: Pick<Vault, "adopt" | "dropOwner" | "statuses">;
+  virtualKeys: Pick<VirtualKeys, "authenticate">;
+  access: Pick<Access, "rulesFor">;
+  /** Who is signed in to the dashboard in this browser, checked against the database. */
+  sessionOf(request: Request): Promise<SignedIn | undefined>;
+}

@@ -1,0 +1,108 @@
+import { type KeyedHash, type Owner, Problem } from "../base/index.ts";
+import { conflictingCredentials, presentedCredential } from "../identity/index.ts";
+import type { McpParts } from "./parts.ts";
+
+/** Who calls, proved anew with every request. */
+export interface Caller {
+  owner: Owner;
+  /** The key whose rules hold. */
+  virtualKeyId?: string;
+  /** For audit lines. */
+  actor: string;
+  /** The grant, key or anonymous session behind the request: what session ids and `requestState`s are bound to. */
+  binding: string;
+}
+
+const SESSION_HEADER = "x-bf-mcp-session-id";
+const MIN_SESSION_VALUE = 32;
+const MAX_SESSION_VALUE = 512;
+
+/** Proves callers of `/mcp` (contract section 1). Cookies, query and body never count (TK-18). */
+export class Callers {
+  readonly #parts: McpParts;
+
+  constructor(parts: McpParts) {
+    this.#parts = parts;
+  }
+
+  /** Throws 400 `conflicting_credentials`, 401 with the challenge, 429, or 503 when the store does not answer (ID-20). */
+  async prove(request: Request, slug: string | undefined, remote: string): Promise<Caller> {
+    try {
+      return await this.#prove(request.headers, slug, remote);
+    } catch (cause) {
+      if (cause instanceof Problem) throw cause;
+      const message = "The credential could not be checked just now. Try again in a moment.";
+      throw new Problem("unavailable", "unavailable", message, { cause, retryAfter: 1 });
+    }
+  }
+
+  async #prove(headers: Headers, slug: string | undefined, remote: string): Promise<Caller> {
+    const presented = presentedCredential(headers);
+    const session = headers.get(SESSION_HEADER);
+    if (presented.kind !== "none" && session !== null) throw conflictingCredentials();
+    switch (presented.kind) {
+      case "none":
+        return this.#anonymous(session, slug);
+      case "token":
+        return await this.#byToken(presented.value, slug);
+      case "virtual_key":
+        return await this.#byKey(presented.value, slug, remote);
+      default:
+        throw this.#challenge(slug, true);
+    }
+  }
+
+  #anonymous(value: string | null, slug: string | undefined): Caller {
+    if (value === null) throw this.#challenge(slug, false);
+    const usable =
+      value.length >= MIN_SESSION_VALUE && value.length <= MAX_SESSION_VALUE && !value.includes(",");
+    if (this.#parts.settings.enforceAuthOnInference || !usable) throw this.#challenge(slug, true);
+    const id = anonymousSessionId(this.#parts.hash, value);
+    return { owner: { mode: "session", id }, actor: `session:${id}`, binding: id };
+  }
+
+  async #byToken(token: string, slug: string | undefined): Promise<Caller> {
+    const answer = await this.#parts.issuer.authenticate(token);
+    if (!answer.ok || !serves(answer.grant.resource, slug)) throw this.#challenge(slug, true);
+    const { owner, virtualKeyId, grantId } = answer.grant;
+    return { owner, virtualKeyId, actor: `grant:${grantId}`, binding: `grant:${grantId}` };
+  }
+
+  async #byKey(value: string, slug: string | undefined, remote: string): Promise<Caller> {
+    const answer = await this.#parts.virtualKeys.authenticate(value);
+    if (!answer.ok) {
+      // ID-12: one answer whatever is wrong with it, and not many of them.
+      this.#parts.limits.take("guess", remote);
+      throw this.#challenge(slug, true);
+    }
+    const { id, userId } = answer.key;
+    // Contract section 1: a key that belongs to a user acts as that user, under its own rules.
+    const owner: Owner = userId === undefined ? { mode: "vk", id } : { mode: "user", id: userId };
+    return { owner, virtualKeyId: id, actor: `vk:${id}`, binding: `vk:${id}` };
+  }
+
+  /** RFC 9728 §5.1, RFC 6750 §3: `error` only where a credential came. */
+  #challenge(slug: string | undefined, presented: boolean): Problem {
+    const path = slug === undefined ? "mcp" : `mcp/${encodeURIComponent(slug)}`;
+    const metadata = `${this.#parts.settings.baseUrl.origin}/.well-known/oauth-protected-resource/${path}`;
+    const error = presented ? ', error="invalid_token"' : "";
+    return new Problem(
+      "unauthenticated",
+      presented ? "invalid_credential" : "authentication_required",
+      presented
+        ? "This credential is not valid here, or not any more. Sign in again or send a current one."
+        : "Send an access token or a virtual key in the Authorization header.",
+      { headers: { "www-authenticate": `Bearer resource_metadata="${metadata}"${error}` } },
+    );
+  }
+}
+
+/** The owner id an `x-bf-mcp-session-id` value stands for: opaque, and the value is not in it. */
+export function anonymousSessionId(hash: KeyedHash, value: string): string {
+  return `anon_${hash.of("anonymous_session", value)}`;
+}
+
+/** Contract section 4: a token for `/mcp` serves every slug, one for `/mcp/<slug>` that slug. RFC 8707 §2. */
+function serves(resource: string, slug: string | undefined): boolean {
+  return resource.endsWith("/mcp") || (slug !== undefined && resource.endsWith(`/mcp/${slug}`));
+}

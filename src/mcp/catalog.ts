@@ -1,0 +1,96 @@
+import { decide, type Rules } from "../access/index.ts";
+import type { Log } from "../base/index.ts";
+import type { ToolDefinition, Upstream } from "../upstreams/index.ts";
+import { isObject } from "./body.ts";
+import type { Filters } from "./filters.ts";
+import { type ParamHeader, paramHeadersOf } from "./param-headers.ts";
+import type { McpParts } from "./parts.ts";
+
+/** A tool under the name clients see. */
+export interface Entry {
+  /** `{upstream}-{tool}`; found by the map, never taken apart. */
+  name: string;
+  upstream: Upstream;
+  /** The upstream's own name for it. */
+  tool: string;
+  paramHeaders: readonly ParamHeader[];
+  /** As listed to clients of each era. */
+  modern: ToolDefinition;
+  legacy: ToolDefinition;
+}
+
+/** MC-10: what a person approves must be what they see. The limit is that of the tool-name rules (SEP-986). */
+const NAME = /^[\x21-\x7e](?:[\x20-\x7e]{0,126}[\x21-\x7e])?$/;
+
+/** Every tool of every upstream, in the order of exposed names; rebuilt only when an upstream changed. */
+export class Catalog {
+  readonly #upstreams: McpParts["upstreams"];
+  readonly #log: Log;
+  #version: number | undefined;
+  #byName: ReadonlyMap<string, Entry> = new Map();
+  #reported = "";
+
+  constructor(upstreams: McpParts["upstreams"], log: Log) {
+    this.#upstreams = upstreams;
+    this.#log = log;
+  }
+
+  /** The tool of this name, if the caller may use it now. The same decision as in `list` (ID-30). */
+  find(name: string, rules: Rules, filters: Filters): Entry | undefined {
+    const entry = this.#current().get(name);
+    return entry && allowed(entry, rules, filters) ? entry : undefined;
+  }
+
+  list(rules: Rules, filters: Filters): Entry[] {
+    return [...this.#current().values()].filter((entry) => allowed(entry, rules, filters));
+  }
+
+  #current(): ReadonlyMap<string, Entry> {
+    if (this.#version === this.#upstreams.version) return this.#byName;
+    this.#version = this.#upstreams.version;
+    this.#byName = this.#build();
+    return this.#byName;
+  }
+
+  #build(): Map<string, Entry> {
+    const entries = new Map<string, Entry>();
+    const hidden = new Set<string>();
+    for (const upstream of this.#upstreams.all()) {
+      for (const tool of upstream.tools) {
+        const name = `${upstream.name}-${tool.name}`;
+        const paramHeaders = paramHeadersOf(tool.inputSchema);
+        // MC-18: who comes first must not win, or a newcomer could stand in for a tool in use (MC-19).
+        const usable =
+          NAME.test(tool.name) && paramHeaders !== undefined && !entries.has(name) && !hidden.has(name);
+        if (usable) entries.set(name, describe(name, upstream, tool, paramHeaders));
+        else {
+          hidden.add(name);
+          entries.delete(name);
+        }
+      }
+    }
+    this.#report([...hidden].sort());
+    return new Map([...entries].sort(([a], [b]) => (a < b ? -1 : 1)));
+  }
+
+  /** Once per change, not once per rebuild. */
+  #report(hidden: string[]): void {
+    const names = JSON.stringify(hidden.slice(0, 100));
+    if (names === this.#reported) return;
+    this.#reported = names;
+    if (hidden.length > 0)
+      this.#log.warn("catalog.tools_hidden", { tools: hidden.slice(0, 100), count: hidden.length });
+  }
+}
+
+function allowed(entry: Entry, rules: Rules, filters: Filters): boolean {
+  return decide(rules, entry.upstream, entry.tool) && filters.allow(entry);
+}
+
+function describe(name: string, upstream: Upstream, tool: ToolDefinition, headers: ParamHeader[]): Entry {
+  const modern = { ...tool, name };
+  const legacy: ToolDefinition = { ...modern };
+  // Before 2026-07-28 an output schema is of an object; older clients refuse the whole list otherwise.
+  if (isObject(legacy.outputSchema) && legacy.outputSchema.type !== "object") delete legacy.outputSchema;
+  return { name, upstream, tool: tool.name, paramHeaders: headers, modern, legacy };
+}

@@ -1,0 +1,70 @@
+import { stringifyJson } from "../base/index.ts";
+import type { Notification } from "../relay/index.ts";
+
+/** Bytes waiting for a client before the upstream is held back. */
+const HIGH_WATER = 64 * 1024;
+
+/**
+ * The SSE form of an answer. It opens with the first notification; a call without any is answered as JSON. Bounded: a
+ * client that does not read holds its own upstream call back, nothing else.
+ */
+export class ClientStream {
+  /** Resolves when the first notification is there. */
+  readonly opened: Promise<void>;
+  readonly #utf8 = new TextEncoder();
+  #open!: () => void;
+  #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+  #room: (() => void) | undefined;
+  #gone = false;
+
+  constructor() {
+    this.opened = new Promise((resolve) => {
+      this.#open = resolve;
+    });
+  }
+
+  /** Undefined until something was sent. */
+  body: ReadableStream<Uint8Array> | undefined;
+
+  send(notification: Notification): void | Promise<void> {
+    if (!this.body) this.#start();
+    this.#write(stringifyJson({ jsonrpc: "2.0", ...notification }));
+    this.#open();
+    if (this.#gone || (this.#controller?.desiredSize ?? 0) > 0) return;
+    return new Promise((resolve) => {
+      this.#room = resolve;
+    });
+  }
+
+  /** The answer itself, and the end. */
+  finish(message: string): void {
+    this.#write(message);
+    if (!this.#gone) this.#controller?.close();
+    this.#gone = true;
+  }
+
+  #start(): void {
+    this.body = new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => {
+          this.#controller = controller;
+        },
+        pull: () => this.#makeRoom(),
+        cancel: () => {
+          this.#gone = true;
+          this.#makeRoom();
+        },
+      },
+      new ByteLengthQueuingStrategy({ highWaterMark: HIGH_WATER }),
+    );
+  }
+
+  #makeRoom(): void {
+    this.#room?.();
+    this.#room = undefined;
+  }
+
+  #write(json: string): void {
+    if (!this.#gone) this.#controller?.enqueue(this.#utf8.encode(`event: message\ndata: ${json}\n\n`));
+  }
+}

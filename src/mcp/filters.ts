@@ -1,0 +1,31 @@
+/** What the request itself leaves of the caller's tools. Filters only narrow (contract section 8). */
+export interface Filters {
+  allow(entry: { name: string; upstream: { name: string } }): boolean;
+}
+
+const everything: Filters = { allow: () => true };
+
+/**
+ * Reads `x-bf-mcp-include-clients` (upstream names) and `x-bf-mcp-include-tools` (exposed names, or `{upstream}-*`);
+ * `*` is all. A header that is there but empty is none.
+ */
+export function readFilters(headers: Headers): Filters {
+  const clients = names(headers.get("x-bf-mcp-include-clients"));
+  const tools = names(headers.get("x-bf-mcp-include-tools"));
+  if (clients === undefined && tools === undefined) return everything;
+  return {
+    allow: ({ name, upstream }) =>
+      (clients === undefined || clients.has("*") || clients.has(upstream.name)) &&
+      (tools === undefined || tools.has("*") || tools.has(name) || tools.has(`${upstream.name}-*`)),
+  };
+}
+
+function names(header: string | null): ReadonlySet<string> | undefined {
+  if (header === null) return undefined;
+  return new Set(
+    header
+      .split(",")
+      .map((name) => name.trim())
+      .filter((name) => name !== ""),
+  );
+}

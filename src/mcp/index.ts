@@ -1,0 +1,8 @@
+/**
+ * What MCP clients see: the `/mcp` endpoint in both protocol eras, who calls, the catalogue of tools under their exposed
+ * names, calls, and how a missing credential is asked for. It leaves speaking to upstreams to relay/, rules to access/,
+ * credentials to vault/, the pages behind a connect link to connect/ and tokens to issuer/.
+ */
+export { anonymousSessionId } from "./caller.ts";
+export { mcpRoutes } from "./endpoint.ts";
+export type { CallReport, McpParts } from "./parts.ts";

@@ -1,0 +1,102 @@
+import type { JsonObject } from "../base/index.ts";
+import { isObject, type Message } from "./body.ts";
+import { ToolCalls } from "./call-tool.ts";
+import type { Caller } from "./caller.ts";
+import { Catalog } from "./catalog.ts";
+import { type Client, clientVersions, declaresUrls, supportedVersions } from "./era.ts";
+import { readFilters } from "./filters.ts";
+import { listPage } from "./list-tools.ts";
+import type { McpParts } from "./parts.ts";
+import { code, Refusal } from "./refusal.ts";
+import { complete, type NotificationSink, type Reply, type ServerInfo } from "./reply.ts";
+import type { ClientSessions } from "./session.ts";
+
+/** One request of a proved caller, its era known. */
+export interface Exchange {
+  caller: Caller;
+  client: Client;
+  message: Message;
+  headers: Headers;
+  signal: AbortSignal;
+  requestId: string;
+  onNotification?: NotificationSink;
+}
+
+/** What we offer; the same in both eras. */
+const capabilities = { tools: {} };
+const DISCOVER_TTL_MS = 60_000;
+
+/** The methods of `/mcp`, each era its own. */
+export class Methods {
+  readonly #parts: McpParts;
+  readonly #sessions: ClientSessions;
+  readonly #catalog: Catalog;
+  readonly #calls: ToolCalls;
+  readonly #self: ServerInfo;
+
+  constructor(parts: McpParts, sessions: ClientSessions) {
+    this.#parts = parts;
+    this.#sessions = sessions;
+    this.#self = { name: "postern", title: "Postern", version: parts.version };
+    this.#catalog = new Catalog(parts.upstreams, parts.world.log);
+    this.#calls = new ToolCalls(parts, this.#catalog, this.#self);
+  }
+
+  /** Throws `Refusal` and `Problem`. */
+  async answer(exchange: Exchange): Promise<Reply> {
+    const { message, client } = exchange;
+    const params = message.params ?? {};
+    switch (message.method) {
+      case "tools/call":
+        return await this.#calls.call({ ...exchange, params });
+      case "tools/list":
+        return await this.#list(exchange, params);
+      case "server/discover":
+        if (client.era === "modern") return this.#discover(client);
+        break;
+      case "initialize":
+        if (client.era === "legacy") return this.#initialize(exchange.caller, params);
+        break;
+      case "ping":
+        // Removed in 2026-07-28.
+        if (client.era === "legacy") return { result: {} };
+        break;
+    }
+    // Protocol section 1.4: 404 in the modern era; the body tells it from a missing endpoint.
+    const status = client.era === "modern" ? 404 : 200;
+    throw new Refusal(code.methodNotFound, "This method is not offered here.", { status });
+  }
+
+  async #list({ caller, client, headers }: Exchange, params: JsonObject): Promise<Reply> {
+    const rules = await this.#parts.access.rulesFor(caller);
+    const entries = this.#catalog.list(rules, readFilters(headers));
+    return { result: complete(client, this.#self, listPage(client, entries, params.cursor)) };
+  }
+
+  #discover(client: Client): Reply {
+    const result = {
+      supportedVersions: [...supportedVersions],
+      capabilities,
+      ttlMs: DISCOVER_TTL_MS,
+      cacheScope: "private",
+    };
+    return { result: complete(client, this.#self, result) };
+  }
+
+  /** 2025-11-25 "Lifecycle": the version asked for if we speak it, else our newest of that era. */
+  #initialize(caller: Caller, params: JsonObject): Reply {
+    const asked = params.protocolVersion;
+    if (typeof asked !== "string") {
+      throw new Refusal(code.invalidParams, 'Send "protocolVersion" as a string.');
+    }
+    const version = clientVersions.includes(asked) ? asked : clientVersions[0]!;
+    const declared = isObject(params.capabilities) ? params.capabilities : {};
+    const session = this.#sessions.start(caller, { version, opensUrls: declaresUrls(declared) });
+    const { name, title } = this.#self;
+    const serverInfo = { name, title, version: this.#self.version };
+    return {
+      result: { protocolVersion: version, capabilities, serverInfo },
+      headers: { "mcp-session-id": session },
+    };
+  }
+}

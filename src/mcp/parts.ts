@@ -1,0 +1,37 @@
+import type { Access, VirtualKeys } from "../access/index.ts";
+import type { Audit } from "../audit/index.ts";
+import type { KeyedHash, Seal, Settings, World } from "../base/index.ts";
+import type { Connect } from "../connect/index.ts";
+import type { RateLimits } from "../http/index.ts";
+import type { Issuer } from "../issuer/index.ts";
+import type { Relay } from "../relay/index.ts";
+import type { Upstreams } from "../upstreams/index.ts";
+import type { Vault } from "../vault/index.ts";
+
+/** One finished `tools/call`. */
+export interface CallReport {
+  upstream: string;
+  tool: string;
+  outcome: string;
+  durationMs: number;
+}
+
+/** Everything `/mcp` stands on, built in app.ts. */
+export interface McpParts {
+  world: World;
+  settings: Settings;
+  /** Our own version, told to clients. */
+  version: string;
+  seal: Seal;
+  hash: KeyedHash;
+  limits: Pick<RateLimits, "take">;
+  issuer: Pick<Issuer, "authenticate">;
+  virtualKeys: Pick<VirtualKeys, "authenticate">;
+  access: Pick<Access, "rulesFor">;
+  upstreams: Pick<Upstreams, "version" | "all">;
+  vault: Pick<Vault, "statuses">;
+  relay: Pick<Relay, "call">;
+  connect: Pick<Connect, "start">;
+  audit: Pick<Audit, "note">;
+  onCall(report: CallReport): void;
+}

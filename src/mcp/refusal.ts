@@ -1,0 +1,31 @@
+import type { Json, JsonObject } from "../base/index.ts";
+
+/** JSON-RPC 2.0 §5.1 and the codes of 2026-07-28 (protocol section 1.4). */
+export const code = {
+  parse: -32700,
+  invalidRequest: -32600,
+  methodNotFound: -32601,
+  invalidParams: -32602,
+  internal: -32603,
+  sessionNotFound: -32001,
+  headerMismatch: -32020,
+  unsupportedVersion: -32022,
+  urlElicitationRequired: -32042,
+} as const;
+
+/** A refusal in JSON-RPC words. `message` is for the caller. */
+export class Refusal extends Error {
+  readonly code: number;
+  readonly status: number;
+  readonly data?: Json;
+  /** The request's id, as far as it was read. */
+  id: string | number | null = null;
+
+  constructor(code: number, message: string, options: { status?: number; data?: JsonObject } = {}) {
+    super(message);
+    this.name = "Refusal";
+    this.code = code;
+    this.status = options.status ?? 400;
+    this.data = options.data;
+  }
+}

@@ -1,0 +1,50 @@
+import { type JsonObject, stringifyJson } from "../base/index.ts";
+import type { RelayCall } from "../relay/index.ts";
+import { metaKey } from "../relay/index.ts";
+import { isObject } from "./body.ts";
+import type { Client } from "./era.ts";
+
+/** What a method comes to, before it is written. `status` is for errors that the revision ties to one. */
+export type Reply =
+  | { result: JsonObject; headers?: Record<string, string> }
+  | { error: { code: number; message: string; data?: unknown }; status?: number };
+
+export interface ServerInfo {
+  name: string;
+  title: string;
+  version: string;
+}
+
+/** The JSON-RPC message of a reply, as text. */
+export function writeReply(id: string | number | null, reply: Reply): string {
+  return "result" in reply
+    ? stringifyJson({ jsonrpc: "2.0", id, result: reply.result })
+    : stringifyJson({ jsonrpc: "2.0", id, error: reply.error });
+}
+
+/** A complete result in the words of the client's era, under our own name: an upstream's `serverInfo` stays behind. */
+export function complete(client: Client, self: ServerInfo, result: JsonObject): JsonObject {
+  if (client.era === "modern") {
+    const meta = isObject(result._meta) ? result._meta : undefined;
+    const info = { name: self.name, title: self.title, version: self.version };
+    return { ...result, resultType: "complete", _meta: { ...meta, [metaKey.serverInfo]: info } };
+  }
+  const { resultType: _, ...older } = result;
+  if (isObject(older._meta) && older._meta[metaKey.serverInfo] !== undefined) {
+    const { [metaKey.serverInfo]: _info, ...meta } = older._meta;
+    older._meta = meta;
+  }
+  // Before 2026-07-28 structured content is an object; the text block beside it says the same.
+  if (older.structuredContent !== undefined && !isObject(older.structuredContent))
+    delete older.structuredContent;
+  return older;
+}
+
+/** A tool's failure, which the model reads. */
+export function toolFailure(client: Client, self: ServerInfo, text: string, meta?: JsonObject): Reply {
+  const result: JsonObject = { content: [{ type: "text", text }], isError: true };
+  if (meta) result._meta = meta;
+  return { result: complete(client, self, result) };
+}
+
+export type NotificationSink = NonNullable<RelayCall["onNotification"]>;

@@ -1,0 +1,40 @@
+import type { JsonObject } from "../base/index.ts";
+import { RelayFault } from "./fault.ts";
+import { isObject } from "./message.ts";
+
+/**
+ * Refuses results no client could read (MC-25); everything else passes as it came. An older upstream's result has no
+ * `resultType`. Throws `RelayFault`.
+ */
+export function checkResult(method: string, result: JsonObject, era: "modern" | "legacy"): JsonObject {
+  const type = era === "legacy" ? "complete" : result.resultType;
+  if (type === "input_required") return checkInputRequired(method, result);
+  // 2026-07-28: `resultType` is required; `task` needs an extension that we did not declare.
+  if (type !== "complete") throw new RelayFault("upstream_protocol");
+  if (method !== "tools/call") return result;
+  if (result.content === undefined && result.structuredContent !== undefined)
+    return { ...result, content: [] };
+  const { content } = result;
+  const readable =
+    Array.isArray(content) && content.every((block) => isObject(block) && typeof block.type === "string");
+  if (!readable) throw new RelayFault("upstream_protocol");
+  return result;
+}
+
+/** 2026-07-28 MRTR: allowed on three methods only. */
+const mayAsk = new Set(["tools/call", "prompts/get", "resources/read"]);
+const MAX_INPUT_REQUESTS = 16;
+
+function checkInputRequired(method: string, result: JsonObject): JsonObject {
+  const { inputRequests, requestState } = result;
+  const requests = inputRequests === undefined ? {} : inputRequests;
+  const valid =
+    mayAsk.has(method) &&
+    isObject(requests) &&
+    Object.keys(requests).length <= MAX_INPUT_REQUESTS &&
+    (inputRequests !== undefined || requestState !== undefined) &&
+    (requestState === undefined || typeof requestState === "string") &&
+    Object.values(requests).every((request) => isObject(request) && typeof request.method === "string");
+  if (!valid) throw new RelayFault("upstream_protocol");
+  return result;
+}

@@ -1,0 +1,27 @@
+import type { JsonObject } from "../base/index.ts";
+import type { RelayCall } from "./call.ts";
+import { isObject, type RpcMessage } from "./message.ts";
+
+/**
+ * Hands a notification of this request to the client's side, its progress token exchanged for the client's own. What
+ * belongs to another request, or was not asked for, goes nowhere.
+ */
+export function deliver(
+  call: RelayCall,
+  id: number,
+  message: Extract<RpcMessage, { kind: "notification" }>,
+): void | Promise<void> {
+  if (!call.onNotification) return;
+  const { method, params } = message;
+  if (method === "notifications/message") return call.onNotification({ method, params });
+  if (method !== "notifications/progress" || params?.progressToken !== id) return;
+  const token = progressToken(call.params);
+  if (token === undefined) return;
+  return call.onNotification({ method, params: { ...params, progressToken: token } });
+}
+
+function progressToken(params: JsonObject | undefined): string | number | undefined {
+  const meta = params?._meta;
+  const token = isObject(meta) ? meta.progressToken : undefined;
+  return typeof token === "string" || typeof token === "number" ? token : undefined;
+}

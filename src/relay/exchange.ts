@@ -1,0 +1,173 @@
+import type { Dispatcher } from "undici";
+import { JsonFault, type JsonObject, type Outbound, parseStrictJson } from "../base/index.ts";
+import { RelayFault, relayFault } from "./fault.ts";
+import { isObject, type RpcError, type RpcMessage, readError, readMessage } from "./message.ts";
+import type { Patience } from "./patience.ts";
+import { SseReader } from "./sse.ts";
+
+/** Bytes of one answer, and of one event. A tool's result may hold images. */
+const MAX_ANSWER = 16 * 1024 * 1024;
+const MAX_STREAM = 64 * 1024 * 1024;
+const MAX_MESSAGES = 10_000;
+const MAX_REFUSAL = 64 * 1024;
+
+export interface Post {
+  url: URL;
+  headers: Record<string, string>;
+  body: string;
+  /** The JSON-RPC id of a request; absent for a notification or an answer. */
+  id?: number;
+  patience: Patience;
+  timeoutMs: number;
+  /** What comes before the answer on a stream. A returned promise stops reading until it settles. */
+  onMessage?(message: Exclude<RpcMessage, { kind: "result" | "error" }>): void | Promise<void>;
+}
+
+type HeaderBag = Dispatcher.ResponseData["headers"];
+
+export type Answered =
+  | { kind: "result"; result: JsonObject; headers: HeaderBag }
+  | { kind: "error"; error: RpcError; headers: HeaderBag }
+  /** A notification was taken. */
+  | { kind: "accepted"; headers: HeaderBag }
+  /** Not 2xx. `error` is the JSON-RPC error of the body, if there is one; `ours`: it names our request's id. */
+  | { kind: "refused"; status: number; error?: RpcError; ours: boolean; headers: HeaderBag };
+
+/** Sends one JSON-RPC message and reads what comes back, as JSON or as SSE. Throws `RelayFault`. */
+export async function post(outbound: Outbound, request: Post): Promise<Answered> {
+  try {
+    const response = await outbound.request(request.url, {
+      method: "POST",
+      headers: request.headers,
+      body: request.body,
+      signal: request.patience.signal,
+      headersTimeoutMs: request.timeoutMs,
+      bodyTimeoutMs: request.timeoutMs,
+    });
+    return await read(response, request);
+  } catch (error) {
+    throw request.patience.ended ?? relayFault(error);
+  }
+}
+
+async function read(response: Dispatcher.ResponseData, request: Post): Promise<Answered> {
+  const { statusCode, headers, body } = response;
+  if (statusCode < 200 || statusCode > 299) return await readRefusal(response, request.id);
+  if (request.id === undefined) {
+    await body.dump();
+    return { kind: "accepted", headers };
+  }
+  const encoding = headers["content-encoding"];
+  // We accept no compression, so its size is what it seems (UP-20).
+  if (encoding !== undefined && encoding !== "identity") return abandon(body, "upstream_protocol");
+  const type = mediaType(headers["content-type"]);
+  if (type === "text/event-stream") {
+    const answer = readStream(body, request, request.id);
+    // Destroying ends the connection: nothing that still comes can be taken for another answer.
+    answer.catch(() => body.destroy());
+    return { ...(await answer), headers };
+  }
+  if (type !== "application/json") return abandon(body, "upstream_protocol");
+  const bytes = await readBytes(body, headers["content-length"], MAX_ANSWER);
+  const message = readMessage(parseStrictJson(bytes, { maxBytes: MAX_ANSWER }), request.id);
+  if (message.kind !== "result" && message.kind !== "error") throw new RelayFault("upstream_protocol");
+  return { ...message, headers };
+}
+
+function mediaType(header: string | string[] | undefined): string {
+  if (header === "application/json" || header === "text/event-stream") return header;
+  return typeof header === "string" ? header.split(";", 1)[0]!.trim().toLowerCase() : "";
+}
+
+/** Destroying the body ends the connection: nothing of this answer can be taken for the next one's. */
+function abandon(
+  body: Dispatcher.ResponseData["body"],
+  code: "upstream_protocol" | "upstream_too_large",
+): never {
+  body.on("error", () => {});
+  body.destroy();
+  throw new RelayFault(code);
+}
+
+async function readBytes(
+  body: Dispatcher.ResponseData["body"],
+  length: string | string[] | undefined,
+  max: number,
+): Promise<Uint8Array> {
+  if (Number(length) <= max) return await body.bytes();
+  if (length !== undefined) return abandon(body, "upstream_too_large");
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of body as AsyncIterable<Uint8Array>) {
+    size += chunk.byteLength;
+    if (size > max) throw new RelayFault("upstream_too_large");
+    chunks.push(chunk);
+  }
+  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+}
+
+async function readStream(
+  body: Dispatcher.ResponseData["body"],
+  request: Post,
+  id: number,
+): Promise<Extract<RpcMessage, { kind: "result" | "error" }>> {
+  const reader = new SseReader(MAX_ANSWER);
+  let size = 0;
+  let messages = 0;
+  body.on("error", () => {});
+  // Left open when the answer is there, so that the connection can be used again.
+  for await (const chunk of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>) {
+    size += chunk.byteLength;
+    if (size > MAX_STREAM) throw new RelayFault("upstream_too_large");
+    for (const data of reader.push(chunk)) {
+      messages += 1;
+      if (messages > MAX_MESSAGES) throw new RelayFault("upstream_too_large");
+      const message = readMessage(parseStrictJson(data, { maxBytes: MAX_ANSWER }), id);
+      if (message.kind === "result" || message.kind === "error") {
+        drain(body);
+        return message;
+      }
+      request.patience.renew();
+      const taken = request.onMessage?.(message);
+      if (taken !== undefined) await request.patience.until(taken);
+      if (request.patience.ended) throw request.patience.ended;
+    }
+  }
+  // 2026-07-28: a broken stream loses the request. We do not resume: the call may have had effects (AV-16).
+  throw new RelayFault("upstream_protocol");
+}
+
+const DRAIN_MS = 1_000;
+const DRAIN_BYTES = 64 * 1024;
+
+/** Reads what little follows an answer; who does not stop talking loses the connection. */
+function drain(body: Dispatcher.ResponseData["body"]): void {
+  body.on("error", () => {});
+  const timer = setTimeout(() => body.destroy(), DRAIN_MS);
+  timer.unref();
+  body
+    .dump({ limit: DRAIN_BYTES })
+    .catch(() => body.destroy())
+    .finally(() => clearTimeout(timer));
+}
+
+async function readRefusal(response: Dispatcher.ResponseData, id: number | undefined): Promise<Answered> {
+  const { statusCode: status, headers, body } = response;
+  const plain: Answered = { kind: "refused", status, ours: false, headers };
+  if (
+    mediaType(headers["content-type"]) !== "application/json" ||
+    headers["content-encoding"] !== undefined
+  ) {
+    drain(body);
+    return plain;
+  }
+  try {
+    const value = parseStrictJson(await readBytes(body, headers["content-length"], MAX_REFUSAL));
+    if (!isObject(value) || value.jsonrpc !== "2.0") return plain;
+    return { ...plain, error: readError(value), ours: id !== undefined && value.id === id };
+  } catch (error) {
+    // What a refusal says is a hint, no more; that it is one stands.
+    if (error instanceof RelayFault || error instanceof JsonFault) return plain;
+    throw error;
+  }
+}

@@ -1,0 +1,69 @@
+import { type JsonObject, type Owner, Problem } from "../base/index.ts";
+import type { RelayCall, Relayed } from "./call.ts";
+import { isObject } from "./message.ts";
+import type { RelayUpstream, UpstreamTool } from "./parts.ts";
+
+const MAX_PAGES = 64;
+const MAX_TOOLS = 5_000;
+
+/** Reads `tools/list` page by page, bounded in pages and tools. Throws `Problem`. */
+export async function listAllTools(
+  relay: { call(call: RelayCall): Promise<Relayed> },
+  upstream: RelayUpstream,
+  owner: Owner | undefined,
+): Promise<UpstreamTool[]> {
+  const tools: UpstreamTool[] = [];
+  const { signal } = new AbortController();
+  let cursor: string | undefined;
+  for (let page = 0; page < MAX_PAGES; page++) {
+    const relayed = await relay.call({
+      owner,
+      upstream,
+      method: "tools/list",
+      params: cursor === undefined ? {} : { cursor },
+      client: { era: "legacy", capabilities: {} },
+      signal,
+    });
+    if (relayed.outcome !== "result") throw failure(relayed);
+    tools.push(...readTools(relayed.result));
+    const next = relayed.result.nextCursor;
+    // An empty string is a cursor like any other (protocol section 1.9).
+    if (typeof next !== "string" || tools.length >= MAX_TOOLS) return tools.slice(0, MAX_TOOLS);
+    cursor = next;
+  }
+  return tools;
+}
+
+function readTools(result: JsonObject): UpstreamTool[] {
+  if (!Array.isArray(result.tools))
+    throw failure({ outcome: "failed", code: "upstream_protocol", retryable: false });
+  // One unreadable definition does not take the others with it.
+  return result.tools.filter(
+    (tool) => isObject(tool) && typeof tool.name === "string",
+  ) as unknown as UpstreamTool[];
+}
+
+function failure(relayed: Exclude<Relayed, { outcome: "result" }>): Problem {
+  switch (relayed.outcome) {
+    case "needs_user":
+      return new Problem(
+        "upstream",
+        "credential_missing",
+        "Connect an account first; then the tools can be listed.",
+      );
+    case "error":
+      return new Problem(
+        "upstream",
+        "upstream_error",
+        "The server refused to list its tools. Look at its own log.",
+      );
+    case "failed":
+      return relayed.code === "upstream_timeout"
+        ? new Problem("upstream_timeout", relayed.code, "The server did not answer in time. Try again later.")
+        : new Problem(
+            "upstream",
+            relayed.code,
+            "The server could not be asked for its tools. Check its address.",
+          );
+  }
+}

@@ -1,0 +1,63 @@
+import { RelayFault } from "./fault.ts";
+
+/** However much an upstream talks, one request ends after this many times its timeout. */
+const LONGEST = 10;
+
+/**
+ * How long we wait for an upstream, and for whom. Every message starts the time anew (a tool that reports progress is at
+ * work), up to a total; the client going away ends it at once.
+ */
+export class Patience {
+  /** What ended the wait; undefined while it lasts. */
+  ended: RelayFault | undefined;
+  readonly #abort = new AbortController();
+  readonly #client: AbortSignal;
+  readonly #timeoutMs: number;
+  readonly #leave = () => this.#end(new RelayFault("cancelled"));
+  #timer: NodeJS.Timeout;
+  #left: number;
+
+  constructor(client: AbortSignal, timeoutMs: number) {
+    this.#client = client;
+    this.#timeoutMs = timeoutMs;
+    this.#left = timeoutMs * LONGEST;
+    this.#timer = setTimeout(() => this.#expire(), timeoutMs);
+    client.addEventListener("abort", this.#leave);
+    if (client.aborted) this.#leave();
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  /** The upstream said something. */
+  renew(): void {
+    this.#left -= this.#timeoutMs;
+    if (this.#left > 0) this.#timer.refresh();
+  }
+
+  /** Waits for `work`, at most as long as we have patience. */
+  until(work: Promise<void>): Promise<void> {
+    if (this.ended) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.signal.addEventListener("abort", () => resolve(), { once: true });
+      work.then(resolve, reject);
+    });
+  }
+
+  /** Frees timer and listener; call it once the answer is there. */
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#client.removeEventListener("abort", this.#leave);
+  }
+
+  #expire(): void {
+    this.#end(new RelayFault("upstream_timeout"));
+  }
+
+  #end(fault: RelayFault): void {
+    this.stop();
+    this.ended ??= fault;
+    this.#abort.abort();
+  }
+}

@@ -1,0 +1,151 @@
+import type { Owner } from "../base/index.ts";
+import type { Opened } from "../vault/index.ts";
+import type { Attempt, Attempted } from "./attempt.ts";
+import type { RelayCall, Relayed } from "./call.ts";
+import { checkResult } from "./check-result.ts";
+import { RelayFault } from "./fault.ts";
+import { LegacyUpstreams } from "./legacy.ts";
+import { listAllTools } from "./list-tools.ts";
+import { ModernUpstreams } from "./modern.ts";
+import type { RelayParts, RelayUpstream, UpstreamTool } from "./parts.ts";
+import { Patience } from "./patience.ts";
+
+type Era = "modern" | "legacy";
+type Access = Extract<Opened, { outcome: "ready" }> | { outcome: "ready"; credential?: undefined };
+
+const SWEEP_MS = 60_000;
+
+/** Carries one client's request to one upstream with the right person's credential, and its answer back. */
+export class Relay {
+  readonly #parts: RelayParts;
+  readonly #modern: ModernUpstreams;
+  readonly #legacy: LegacyUpstreams;
+  /** By upstream id; ahead of what `upstreams` has stored. An address change is another generation. */
+  readonly #eras = new Map<string, { generation: number; era: Era }>();
+  readonly #sweeper: NodeJS.Timeout;
+  #lastId = 0;
+
+  constructor(parts: RelayParts) {
+    this.#parts = parts;
+    const self = { name: "postern", version: parts.version };
+    this.#modern = new ModernUpstreams(parts.world, self);
+    this.#legacy = new LegacyUpstreams(parts.world, self);
+    this.#sweeper = setInterval(() => this.#legacy.sessions.sweep(), SWEEP_MS).unref();
+  }
+
+  /**
+   * One request, at most once executed: it is repeated only when the upstream refused to act on it. Never throws for
+   * what an upstream does.
+   */
+  async call(call: RelayCall): Promise<Relayed> {
+    const patience = new Patience(call.signal, call.upstream.timeoutMs);
+    try {
+      return await this.#withCredential(call, patience);
+    } catch (error) {
+      if (!(error instanceof RelayFault)) throw error;
+      const { code, retryable, cause } = error;
+      if (code !== "cancelled") {
+        this.#parts.world.log.info("relay.call_failed", { upstream: call.upstream.name, code, cause });
+      }
+      return { outcome: "failed", code, retryable };
+    } finally {
+      patience.stop();
+    }
+  }
+
+  /** Every tool of an upstream, all pages. Throws `Problem` when it cannot be asked. */
+  listTools(upstream: RelayUpstream, owner?: Owner): Promise<UpstreamTool[]> {
+    return listAllTools(this, upstream, owner);
+  }
+
+  /** Forgets sessions; what is under way ends with its client. */
+  close(): void {
+    clearInterval(this.#sweeper);
+    this.#legacy.sessions.clear();
+  }
+
+  async #withCredential(call: RelayCall, patience: Patience): Promise<Relayed> {
+    let notGeneration: number | undefined;
+    for (;;) {
+      const access = await this.#open(call, notGeneration);
+      if (access.outcome === "needs_user") return access;
+      if (access.outcome === "unavailable")
+        throw new RelayFault("credential_unavailable", { retryable: true });
+      const attempted = await this.#inEra(this.#attempt(call, access), patience);
+      if (attempted.outcome === "other_era") throw new RelayFault("upstream_protocol");
+      if (attempted.outcome !== "rejected") return attempted;
+      if (!access.credential) throw new RelayFault("upstream_refused");
+      await this.#parts.vault.markRejected(access.credential);
+      // UP-18: one fresh credential is worth a try, a second rejection is the answer.
+      if (notGeneration !== undefined) return { outcome: "needs_user", reason: "needs_reauth" };
+      notGeneration = access.credential.generation;
+    }
+  }
+
+  /** ID-21: exactly the owner's credential or none; a shared upstream has only its static headers. */
+  async #open(call: RelayCall, notGeneration: number | undefined): Promise<Opened | Access> {
+    const { upstream, owner, account = "" } = call;
+    if (!upstream.perUser) return { outcome: "ready" };
+    if (!owner) return { outcome: "needs_user", reason: "missing" };
+    return await this.#parts.vault.open(owner, upstream, account, { notGeneration });
+  }
+
+  #attempt(call: RelayCall, access: Access): Attempt {
+    const fixed = call.upstream.headers;
+    return {
+      call,
+      credentialGeneration: access.credential?.generation ?? 0,
+      authorize(headers) {
+        for (const name in fixed) headers[name.toLowerCase()] ??= fixed[name]!.reveal();
+        if (access.credential) access.authorize(headers);
+      },
+    };
+  }
+
+  async #inEra(attempt: Attempt, patience: Patience): Promise<Attempted> {
+    const { upstream } = attempt.call;
+    const known = this.#eraOf(upstream) ?? (await this.#detect(attempt, patience));
+    if (typeof known !== "string") return known;
+    const first = await this.#speak(known, attempt, patience);
+    if (first.outcome !== "other_era") {
+      if (first.outcome === "result" || first.outcome === "error") this.#learn(upstream, known);
+      return first;
+    }
+    // The upstream was replaced by one of the other era and refused without acting.
+    const other = known === "modern" ? "legacy" : "modern";
+    const second = await this.#speak(other, attempt, patience);
+    if (second.outcome === "result" || second.outcome === "error") this.#learn(upstream, other);
+    return second;
+  }
+
+  async #speak(era: Era, attempt: Attempt, patience: Patience): Promise<Attempted> {
+    const nextId = () => ++this.#lastId;
+    const attempted =
+      era === "modern"
+        ? await this.#modern.call(attempt, nextId(), patience)
+        : await this.#legacy.call(attempt, nextId, patience);
+    if (attempted.outcome !== "result") return attempted;
+    return { outcome: "result", result: checkResult(attempt.call.method, attempted.result, era) };
+  }
+
+  #eraOf(upstream: RelayUpstream): Era | undefined {
+    const known = this.#eras.get(upstream.id);
+    return known?.generation === upstream.generation ? known.era : upstream.era;
+  }
+
+  async #detect(attempt: Attempt, patience: Patience): Promise<Era | Attempted> {
+    const probed = await this.#modern.probe(attempt, ++this.#lastId, patience);
+    if (probed.outcome === "modern") return "modern";
+    return probed.outcome === "other_era" ? "legacy" : probed;
+  }
+
+  #learn(upstream: RelayUpstream, era: Era): void {
+    const known = this.#eras.get(upstream.id);
+    if (known?.era === era && known.generation === upstream.generation) return;
+    this.#eras.set(upstream.id, { generation: upstream.generation, era });
+    if (upstream.era === era) return;
+    Promise.resolve(this.#parts.upstreams.recordEra(upstream.id, era)).catch((error) =>
+      this.#parts.world.log.warn("relay.era_not_recorded", { upstream: upstream.name, error }),
+    );
+  }
+}

@@ -1,0 +1,116 @@
+import type { AuthorizationServer } from "oauth4webapi";
+import { type JsonObject, Problem, type World } from "../base/index.ts";
+import { badMetadata, fetchDocument, listOf, textOf } from "./fetch-json.ts";
+import type { OAuthSettings } from "./upstream.ts";
+
+const endpoints = [
+  ["authorization_endpoint", "authorizeUrl", "authorize_url"],
+  ["token_endpoint", "tokenUrl", "token_url"],
+  ["registration_endpoint", "registrationUrl", "registration_url"],
+  ["revocation_endpoint", "revocationUrl", "revocation_url"],
+] as const;
+
+/**
+ * The metadata of the authorization server `issuer`, reduced to what we use, with the administrator's endpoints in place.
+ * Throws when there is none that may be used.
+ */
+export async function findAuthorizationServer(
+  world: World,
+  issuer: string,
+  given: OAuthSettings,
+): Promise<AuthorizationServer> {
+  const url = URL.parse(issuer);
+  if (!url || (url.protocol !== "https:" && url.protocol !== "http:") || url.hash !== "" || url.search !== "")
+    throw badMetadata("the authorization server is not named by a URL", issuer);
+  const isGiven = given.authorizeUrl !== undefined && given.tokenUrl !== undefined;
+  const document = await readMetadata(world, url, isGiven);
+  if (!document && !isGiven) {
+    throw new Problem(
+      "unprocessable",
+      "oauth_metadata_missing",
+      "The upstream's authorization server publishes no metadata. Name authorize_url and token_url in oauth_config.",
+      { param: "oauth_config", log: { issuer } },
+    );
+  }
+  const server = compose(document ?? { issuer }, url, given);
+  checkPkce(document, server, isGiven);
+  return server;
+}
+
+/** RFC 8414 §3.1, then OpenID Connect Discovery §4, in the order the MCP specification gives. */
+function wellKnown(issuer: URL): URL[] {
+  const path = issuer.pathname.replace(/\/$/, "");
+  const names = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"];
+  const places = names.map((name) => new URL(name + path, issuer.origin));
+  if (path !== "") places.push(new URL(`${path}/.well-known/openid-configuration`, issuer.origin));
+  return places;
+}
+
+async function readMetadata(world: World, issuer: URL, mayFail: boolean): Promise<JsonObject | undefined> {
+  for (const place of wellKnown(issuer)) {
+    const document = await fetchDocument(world, place).catch((error: unknown) => {
+      if (mayFail && error instanceof Problem && error.kind === "upstream") return undefined;
+      throw error;
+    });
+    if (!document) continue;
+    // RFC 8414 §3.3: the issuer is the one the address was made from, or nothing of it is used.
+    if (URL.parse(textOf(document, "issuer", place) ?? "")?.href !== issuer.href)
+      throw badMetadata("its issuer is not the one it was asked for", place);
+    return document;
+  }
+  return undefined;
+}
+
+function compose(document: JsonObject, issuer: URL, given: OAuthSettings): AuthorizationServer {
+  const server: Record<string, unknown> = { issuer: textOf(document, "issuer", issuer) };
+  for (const [member, setting, field] of endpoints) {
+    const endpoint = given[setting] ?? ownEndpoint(textOf(document, member, issuer), issuer, field);
+    if (endpoint !== undefined) server[member] = endpoint;
+  }
+  for (const member of [
+    "scopes_supported",
+    "code_challenge_methods_supported",
+    "token_endpoint_auth_methods_supported",
+    "revocation_endpoint_auth_methods_supported",
+  ]) {
+    const list = listOf(document, member, issuer);
+    if (list) server[member] = list;
+  }
+  for (const member of [
+    "authorization_response_iss_parameter_supported",
+    "client_id_metadata_document_supported",
+  ]) {
+    if (document[member] === true) server[member] = true;
+  }
+  if (!server.authorization_endpoint || !server.token_endpoint)
+    throw badMetadata("it names no authorization or token endpoint", issuer);
+  return server as unknown as AuthorizationServer;
+}
+
+/** Attack case UP-08: metadata must not lead codes and secrets elsewhere; only an administrator may. */
+function ownEndpoint(endpoint: string | undefined, issuer: URL, field: string): string | undefined {
+  if (endpoint === undefined) return undefined;
+  if (URL.parse(endpoint)?.origin === issuer.origin) return endpoint;
+  throw new Problem(
+    "unprocessable",
+    "oauth_endpoint_foreign",
+    `The authorization server's metadata leads to another host. If that is right, name it: oauth_config.${field}.`,
+    { param: `oauth_config.${field}`, log: { endpoint, issuer: issuer.href } },
+  );
+}
+
+/** MCP "Authorization Code Protection": without S256 we do not start. Naming both endpoints oneself vouches for it. */
+function checkPkce(
+  document: JsonObject | undefined,
+  server: AuthorizationServer,
+  isVouchedFor: boolean,
+): void {
+  const methods = server.code_challenge_methods_supported;
+  if (methods?.includes("S256") || (methods === undefined && isVouchedFor)) return;
+  throw new Problem(
+    "unprocessable",
+    "pkce_unsupported",
+    "The authorization server does not announce PKCE with S256. Ask its operator; if it only fails to announce it, name authorize_url and token_url in oauth_config.",
+    { param: "oauth_config", log: { announced: document?.code_challenge_methods_supported } },
+  );
+}

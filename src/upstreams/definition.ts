@@ -1,0 +1,218 @@
+import { z } from "zod";
+import { type Hidden, Problem } from "../base/index.ts";
+import { checkForwardedHeader, checkHeader } from "./headers.ts";
+import { keepSecret, resolveHeaders } from "./redaction.ts";
+import {
+  type AuthType,
+  authTypes,
+  type ConnectionType,
+  connectionTypes,
+  type OAuthSettings,
+  type Upstream,
+} from "./upstream.ts";
+
+const MINUTE_MS = 60_000;
+const url = z.string().min(1).max(2048);
+const toolNames = z.array(z.string().min(1).max(256)).max(2000);
+
+const oauthConfig = z.strictObject({
+  client_id: z.string().min(1).max(2048).nullish(),
+  client_secret: z.string().max(4096).nullish(),
+  authorize_url: url.nullish(),
+  token_url: url.nullish(),
+  registration_url: url.nullish(),
+  revocation_url: url.nullish(),
+  // RFC 6749 §3.3: scope-token.
+  scopes: z
+    .array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]{1,256}$/, "a scope has no spaces or quotes"))
+    .max(100)
+    .nullish(),
+  resource: z.string().max(2048).nullish(),
+  redirect: z.enum(["own", "shared"]).nullish(),
+  /** Read-only, so that what was read can be sent back. */
+  redirect_uri: z.string().max(2048).optional(),
+});
+
+const fields = {
+  connection_type: z.enum(connectionTypes),
+  connection_string: url,
+  stdio_config: z.unknown(),
+  auth_type: z.enum(authTypes),
+  headers: z.record(z.string().max(128), z.string().max(8192)),
+  oauth_config: oauthConfig.nullable(),
+  per_user_header_keys: z.array(z.string()),
+  user_headers: z.record(z.string(), z.string()),
+  tools_to_execute: toolNames,
+  allowed_extra_headers: z.array(z.string().max(128)).max(50),
+  allow_on_all_virtual_keys: z.boolean(),
+  tool_execution_timeout: z.number().positive().max(3600),
+  tool_sync_interval: z.number().positive().max(10_080),
+  tls_config: z.unknown(),
+  disabled: z.boolean(),
+  vk_configs: z
+    .array(z.strictObject({ virtual_key_id: z.string().max(128), tools_to_execute: toolNames.optional() }))
+    .max(1000),
+};
+
+const name = z
+  .string()
+  .max(64)
+  .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "use letters, digits and underscores, not starting with a digit");
+
+/** The body of `POST /api/mcp/client` and an entry of `mcp.client_configs[]` (contract section 7). */
+export const definitionBody = z.strictObject({ name, ...z.strictObject(fields).partial().shape });
+export type DefinitionBody = z.output<typeof definitionBody>;
+
+/** The body of `PUT /api/mcp/client/{id}`: only what changes. Ids that the read shows may come back unchanged. */
+export const definitionPatch = z.strictObject({
+  name: name.optional(),
+  ...z.strictObject(fields).partial().shape,
+  client_id: z.string().optional(),
+  oauth_config_id: z.string().optional(),
+});
+export type DefinitionPatch = z.output<typeof definitionPatch>;
+
+/** A checked definition. `timeoutMs` and `syncIntervalMs` are unset where the gateway's own setting counts. */
+export interface Definition {
+  name: string;
+  connectionType: ConnectionType;
+  url: URL;
+  authType: AuthType;
+  headers: Record<string, Hidden>;
+  oauth?: OAuthSettings;
+  /** `keep`: what is stored stays (none for a new upstream). `null`: none. */
+  clientSecret: Hidden | "keep" | null;
+  toolsToExecute: string[];
+  allowedExtraHeaders: string[];
+  allowOnAllVirtualKeys: boolean;
+  disabled: boolean;
+  timeoutMs?: number;
+  syncIntervalMs?: number;
+}
+
+/**
+ * Checks what the schema cannot: what is supported, addresses, header names, secrets. `previous`: where redacted values
+ * in `body` come from. Throws `Problem` with the field at fault.
+ */
+export function checkDefinition(body: DefinitionBody, previous?: Upstream): Definition {
+  const connectionType = body.connection_type ?? "http";
+  const authType = body.auth_type ?? "none";
+  checkSupported(body, connectionType, authType);
+  if (authType === "headers" && Object.keys(body.headers ?? {}).length === 0) {
+    throw invalid("headers_required", "auth_type headers needs at least one entry in headers.", "headers");
+  }
+  const oauth = authType === "per_user_oauth" ? checkOAuth(body.oauth_config ?? {}, previous) : undefined;
+  return {
+    name: body.name,
+    connectionType,
+    url: checkUrl(body.connection_string, "connection_string"),
+    authType,
+    headers: resolveHeaders(checkedHeaders(body.headers ?? {}, authType), previous),
+    ...(oauth ?? { clientSecret: null }),
+    toolsToExecute: body.tools_to_execute ?? [],
+    allowedExtraHeaders: (body.allowed_extra_headers ?? []).map(checkForwardedHeader),
+    allowOnAllVirtualKeys: body.allow_on_all_virtual_keys ?? false,
+    disabled: body.disabled ?? false,
+    timeoutMs: body.tool_execution_timeout && body.tool_execution_timeout * 1000,
+    syncIntervalMs: body.tool_sync_interval && body.tool_sync_interval * MINUTE_MS,
+  };
+}
+
+function checkSupported(body: DefinitionBody, connectionType: ConnectionType, authType: AuthType): void {
+  if (connectionType !== "http") {
+    throw invalid(
+      "unsupported_connection_type",
+      `connection_type ${connectionType} is not supported here. Use http (Streamable HTTP).`,
+      "connection_type",
+    );
+  }
+  if (authType !== "none" && authType !== "headers" && authType !== "per_user_oauth") {
+    throw invalid(
+      "unsupported_auth_type",
+      `auth_type ${authType} is not supported. Use none, headers or per_user_oauth.`,
+      "auth_type",
+    );
+  }
+  for (const field of ["stdio_config", "tls_config", "per_user_header_keys", "user_headers"] as const) {
+    const value = body[field];
+    if (value === undefined || value === null || (Array.isArray(value) && value.length === 0)) continue;
+    throw invalid("unsupported_field", `${field} is not supported by this version. Leave it out.`, field);
+  }
+  if (authType !== "per_user_oauth" && body.oauth_config) {
+    throw invalid(
+      "unsupported_field",
+      "oauth_config goes with auth_type per_user_oauth only. Leave it out.",
+      "oauth_config",
+    );
+  }
+}
+
+function checkedHeaders(headers: Record<string, string>, authType: AuthType): Record<string, string> {
+  const checked: Record<string, string> = {};
+  for (const [key, value] of Object.entries(headers)) {
+    const header = checkHeader(key, value, `headers.${key}`);
+    if (header === "authorization" && authType === "per_user_oauth") {
+      throw invalid(
+        "reserved_header",
+        "Authorization carries each person's own token here. Leave it out.",
+        `headers.${key}`,
+      );
+    }
+    if (header in checked)
+      throw invalid("duplicate_header", "Name each header once; case does not count.", `headers.${key}`);
+    checked[header] = value;
+  }
+  return checked;
+}
+
+function checkOAuth(
+  config: z.output<typeof oauthConfig>,
+  previous?: Upstream,
+): { oauth: OAuthSettings; clientSecret: Hidden | "keep" | null } {
+  const clientSecret = keepSecret(config.client_secret, previous?.oauth?.hasClientSecret ?? false);
+  if (clientSecret !== null && !config.client_id) {
+    throw invalid("client_id_required", "A client_secret needs its client_id.", "oauth_config.client_id");
+  }
+  const endpoint = (field: "authorize_url" | "token_url" | "registration_url" | "revocation_url") =>
+    config[field] ? checkUrl(config[field], `oauth_config.${field}`).href : undefined;
+  return {
+    clientSecret,
+    oauth: {
+      clientId: config.client_id ?? undefined,
+      hasClientSecret: clientSecret !== null,
+      authorizeUrl: endpoint("authorize_url"),
+      tokenUrl: endpoint("token_url"),
+      registrationUrl: endpoint("registration_url"),
+      revocationUrl: endpoint("revocation_url"),
+      scopes: config.scopes ?? [],
+      resource: checkResource(config.resource),
+      redirect: config.redirect ?? "own",
+    },
+  };
+}
+
+function checkResource(resource: string | null | undefined): string | undefined {
+  if (resource === null || resource === undefined || resource === "") return resource ?? undefined;
+  // RFC 8707 §2: an absolute URI without a fragment. Kept as written: servers compare it byte by byte.
+  const parsed = URL.parse(resource);
+  if (!parsed || resource.includes("#"))
+    throw invalid("invalid_url", "Give an absolute URI without a fragment.", "oauth_config.resource");
+  return resource;
+}
+
+function checkUrl(text: string | undefined, param: string): URL {
+  if (text === undefined)
+    throw invalid("invalid_request", `${param} is missing. Give the http(s) address.`, param);
+  const parsed = URL.parse(text);
+  if (!parsed || (parsed.protocol !== "https:" && parsed.protocol !== "http:")) {
+    throw invalid("invalid_url", "Give an absolute http or https address.", param);
+  }
+  if (parsed.username !== "" || parsed.password !== "" || text.includes("#")) {
+    throw invalid("invalid_url", "Leave out the user name, the password and the #fragment.", param);
+  }
+  return parsed;
+}
+
+export function invalid(code: string, message: string, param: string): Problem {
+  return new Problem("invalid", code, message, { param });
+}

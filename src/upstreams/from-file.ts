@@ -1,0 +1,86 @@
+import { z } from "zod";
+import { Problem } from "../base/index.ts";
+import { ConfigurationFault } from "./configuration-fault.ts";
+import { checkDefinition, type Definition, type DefinitionBody } from "./definition.ts";
+import { authTypes } from "./upstream.ts";
+import type { Upstreams } from "./upstreams.ts";
+
+/**
+ * Makes the stored entries with source `file` what the file says, by name: new ones are created, known ones changed
+ * (address included), gone ones disabled with their credentials kept. What the API made is left alone. Throws
+ * `ConfigurationFault`, before anything is written.
+ */
+export async function reconcileFile(upstreams: Upstreams, entries: readonly DefinitionBody[]): Promise<void> {
+  const definitions = entries.map(checkEntry);
+  const names = new Set<string>();
+  for (const { name } of definitions) {
+    if (names.has(name)) throw new ConfigurationFault(`mcp.client_configs names "${name}" twice. Keep one.`);
+    if (upstreams.findByName(name)?.source === "api") {
+      throw new ConfigurationFault(
+        `mcp.client_configs names "${name}", which was created through the API. Delete it there or rename this entry.`,
+      );
+    }
+    names.add(name);
+  }
+  for (const definition of definitions) {
+    const known = upstreams.findByName(definition.name);
+    if (known) await upstreams.replace(known.id, definition);
+    else await upstreams.create(definition, "file");
+  }
+  for (const { id, name, source, disabled } of upstreams.all()) {
+    if (source === "file" && !names.has(name) && !disabled) await upstreams.update(id, { disabled: true });
+  }
+}
+
+function checkEntry(entry: DefinitionBody, index: number): Definition {
+  const where = `mcp.client_configs[${index}] (${entry.name})`;
+  if (entry.vk_configs?.length)
+    throw new ConfigurationFault(
+      `${where}: give access in governance.virtual_keys[].mcp_configs, not in vk_configs.`,
+    );
+  try {
+    return checkDefinition(entry);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    throw new ConfigurationFault(`${where}${error.param ? `, ${error.param}` : ""}: ${error.message}`);
+  }
+}
+
+const desktopServer = z.strictObject({
+  url: z.string().optional(),
+  type: z.enum(["http", "streamable-http", "streamableHttp", "sse", "stdio"]).optional(),
+  transport: z.enum(["http", "streamable-http", "streamableHttp", "sse", "stdio"]).optional(),
+  headers: z.record(z.string(), z.string()).optional(),
+  auth_type: z.enum(authTypes).optional(),
+  disabled: z.boolean().optional(),
+  command: z.string().optional(),
+  args: z.array(z.string()).optional(),
+  env: z.record(z.string(), z.string()).optional(),
+});
+
+/** The `mcpServers` map that desktop clients use. */
+export const mcpServersBody = z.record(z.string().min(1).max(64), desktopServer);
+
+/**
+ * The same servers as entries of `mcp.client_configs[]`: every tool, `auth_type` headers where there are headers. A name
+ * that we cannot have gets underscores. Throws `ConfigurationFault` for one that is not reached over http.
+ */
+export function definitionsFromMcpServers(servers: z.output<typeof mcpServersBody>): DefinitionBody[] {
+  return Object.entries(servers).map(([key, server]) => {
+    const kind = server.type ?? server.transport ?? (server.command === undefined ? "http" : "stdio");
+    if (server.url === undefined || kind === "sse" || kind === "stdio") {
+      throw new ConfigurationFault(
+        `mcpServers.${key}: only servers with a url (Streamable HTTP) are supported.`,
+      );
+    }
+    return {
+      name: key.replaceAll(/[^A-Za-z0-9_]/g, "_").replace(/^(?=\d)/, "_"),
+      connection_type: "http",
+      connection_string: server.url,
+      auth_type: server.auth_type ?? (server.headers ? "headers" : "none"),
+      headers: server.headers,
+      tools_to_execute: ["*"],
+      disabled: server.disabled,
+    };
+  });
+}

@@ -1,0 +1,45 @@
+/**
+ * The servers we stand in front of: their definitions, what discovery and registration found out about them, and how
+ * they are doing. Speaking MCP to them is relay/'s business (the tool probe is handed over in app.ts), people's
+ * credentials are vault/'s and connect/'s, and who may use which is access/'s.
+ */
+export {
+  type AdministrationParts,
+  type DiscoveryFlow,
+  discoveryOwner,
+  type KeyConfigs,
+} from "./administration.ts";
+export { ConfigurationFault } from "./configuration-fault.ts";
+export {
+  checkDefinition,
+  type Definition,
+  type DefinitionBody,
+  type DefinitionPatch,
+  definitionBody,
+  definitionPatch,
+} from "./definition.ts";
+export { definitionsFromMcpServers, mcpServersBody, reconcileFile } from "./from-file.ts";
+export { checkForwardedHeader, checkHeader } from "./headers.ts";
+export {
+  type DiscoveryTarget,
+  type UpstreamAuthorization,
+  UpstreamOAuth,
+  type UpstreamOAuthParts,
+} from "./oauth.ts";
+export { redacted } from "./redaction.ts";
+export { upstreamRoutes } from "./routes.ts";
+export { ToolLists, type ToolListsParts, type ToolProbe } from "./tool-lists.ts";
+export {
+  type AuthType,
+  authorizationMoved,
+  type Era,
+  type Failure,
+  type OAuthSettings,
+  type Source,
+  type ToolDefinition,
+  type Upstream,
+  type UpstreamListener,
+  type UpstreamState,
+} from "./upstream.ts";
+export { type Also, Upstreams, type UpstreamsParts } from "./upstreams.ts";
+export type { KeyConfigView } from "./view.ts";

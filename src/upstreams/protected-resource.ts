@@ -1,0 +1,101 @@
+import { type Hidden, type JsonObject, Problem, type World } from "../base/index.ts";
+import { badMetadata, fetchDocument, listOf, textOf, unreachable } from "./fetch-json.ts";
+
+const TIMEOUT_MS = 10_000;
+const MAX_CHALLENGE = 4096;
+const WELL_KNOWN = "/.well-known/oauth-protected-resource";
+
+/** What the upstream says of itself as a protected resource. */
+export interface ProtectedResource {
+  /** Absent: it has no RFC 9728 metadata. */
+  resource?: string;
+  authorizationServers: string[];
+  /** What its 401 asked for, else what its metadata lists. */
+  scopes: string[];
+}
+
+/** RFC 9728: where the 401 points, else the well-known place with the path inserted, else the one at the root. */
+export async function findProtectedResource(
+  world: World,
+  url: URL,
+  headers: Readonly<Record<string, Hidden>>,
+): Promise<ProtectedResource> {
+  const challenge = await readChallenge(world, url, headers);
+  const scopes = challenge.scope?.split(" ").filter((scope) => scope !== "");
+  for (const place of places(url, challenge.resourceMetadata)) {
+    const document = await fetchDocument(world, place);
+    if (!document) continue;
+    return {
+      resource: checkResource(document, url, place),
+      authorizationServers: listOf(document, "authorization_servers", place) ?? [],
+      scopes: scopes ?? listOf(document, "scopes_supported", place) ?? [],
+    };
+  }
+  return { authorizationServers: [], scopes: scopes ?? [] };
+}
+
+function places(url: URL, named: string | undefined): URL[] {
+  const path = url.pathname === "/" ? "" : url.pathname;
+  const wellKnown = [new URL(WELL_KNOWN + path + url.search, url.origin)];
+  if (path !== "") wellKnown.push(new URL(WELL_KNOWN, url.origin));
+  if (named === undefined) return wellKnown;
+  const place = URL.parse(named);
+  // Attack case UP-12: the upstream does not choose whom else we talk to.
+  if (place?.origin !== url.origin) throw badMetadata("its resource_metadata is at another origin", url);
+  return [place];
+}
+
+/** RFC 9728 §3.3: the metadata is about this resource, or about the one whose own well-known place it came from. */
+function checkResource(document: JsonObject, url: URL, place: URL): string {
+  const resource = textOf(document, "resource", place);
+  const parsed = resource === undefined ? null : URL.parse(resource);
+  if (resource === undefined || !parsed) throw badMetadata("resource is missing or not a URL", place);
+  if (trimmed(parsed) === trimmed(url)) return resource;
+  const isAncestor = parsed.origin === url.origin && `${trimmed(url)}/`.startsWith(`${trimmed(parsed)}/`);
+  const path = parsed.pathname === "/" ? "" : parsed.pathname;
+  const isItsOwnPlace = place.href === new URL(WELL_KNOWN + path, parsed.origin).href;
+  if (isAncestor && isItsOwnPlace) return resource;
+  throw new Problem(
+    "unprocessable",
+    "resource_mismatch",
+    "The upstream's metadata is about another resource than this address. Check connection_string for typing errors.",
+    { param: "connection_string", log: { place: place.href } },
+  );
+}
+
+function trimmed(url: URL): string {
+  return (url.origin + url.pathname).replace(/\/$/, "") + url.search;
+}
+
+async function readChallenge(
+  world: World,
+  url: URL,
+  headers: Readonly<Record<string, Hidden>>,
+): Promise<{ resourceMetadata?: string; scope?: string }> {
+  const own = Object.entries(headers).map(([name, value]) => [name, value.reveal()]);
+  const response = await world.outbound
+    .fetch(url, {
+      method: "POST",
+      headers: {
+        ...Object.fromEntries(own),
+        "content-type": "application/json",
+        accept: "application/json, text/event-stream",
+      },
+      // A request that every server knows and that starts nothing.
+      body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "ping" }),
+      policy: "admin",
+      timeoutMs: TIMEOUT_MS,
+    })
+    .catch((error: unknown) => {
+      throw unreachable(error, url);
+    });
+  if (response.status !== 401 && response.status !== 403) return {};
+  const header = (response.headers.get("www-authenticate") ?? "").slice(0, MAX_CHALLENGE);
+  return { resourceMetadata: parameter(header, "resource_metadata"), scope: parameter(header, "scope") };
+}
+
+/** A quoted or bare auth-param (RFC 9110 §11.2) of the first challenge that has it. */
+function parameter(header: string, name: string): string | undefined {
+  const match = new RegExp(`(?:^|[\\s,])${name}\\s*=\\s*(?:"([^"\\\\]*)"|([^\\s,"]+))`, "i").exec(header);
+  return match?.[1] ?? match?.[2];
+}

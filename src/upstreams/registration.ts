@@ -1,0 +1,148 @@
+import {
+  type AuthorizationServer,
+  type Client,
+  type ClientAuth,
+  ClientSecretBasic,
+  ClientSecretPost,
+  dynamicClientRegistrationRequest,
+  None,
+  processDynamicClientRegistrationResponse,
+  ResponseBodyError,
+} from "oauth4webapi";
+import { Hidden, OutboundError, oauthOptions, Problem, type Settings, type World } from "../base/index.ts";
+import { unreachable } from "./fetch-json.ts";
+import type { ClientSource } from "./oauth-records.ts";
+import type { OAuthSettings } from "./upstream.ts";
+
+export type AuthMethod = "client_secret_basic" | "client_secret_post" | "none";
+
+/** Who we are to one authorization server. */
+export interface Registration {
+  clientId: string;
+  clientSource: ClientSource;
+  clientSecret?: Hidden;
+  authMethod: AuthMethod;
+  /** Milliseconds since 1970; from then on a new registration is needed. */
+  secretExpiresAt?: number;
+}
+
+export interface RegistrationRequest {
+  server: AuthorizationServer;
+  oauth: OAuthSettings;
+  redirectUri: string;
+  documentUrl: string;
+  scopes: readonly string[];
+}
+
+/** In the order of the MCP specification: a client id given, a Client ID Metadata Document, RFC 7591. */
+export async function register(
+  world: World,
+  settings: Settings,
+  request: RegistrationRequest,
+): Promise<Registration> {
+  const { server, oauth } = request;
+  if (oauth.clientId !== undefined) {
+    const authMethod = oauth.hasClientSecret ? secretMethod(server) : "none";
+    return { clientId: oauth.clientId, clientSource: "given", authMethod };
+  }
+  // The id is the document's address, and an authorization server reads https only.
+  if (server.client_id_metadata_document_supported && request.documentUrl.startsWith("https:"))
+    return { clientId: request.documentUrl, clientSource: "cimd", authMethod: "none" };
+  if (server.registration_endpoint) return dynamic(world, settings, request);
+  throw new Problem(
+    "unprocessable",
+    "client_registration_required",
+    "The authorization server registers no clients by itself. Register one there with the redirect URI and give its client_id.",
+    { param: "oauth_config.client_id" },
+  );
+}
+
+/** Our metadata as a client: what RFC 7591 registers and what our client document says. */
+export function clientMetadata(settings: Settings, redirectUri: string) {
+  return {
+    client_name: "Postern",
+    client_uri: settings.baseUrl.origin,
+    redirect_uris: [redirectUri],
+    grant_types: ["authorization_code", "refresh_token"],
+    response_types: ["code"],
+    // MCP 2026-07-28: `native` is what makes a loopback redirect acceptable.
+    application_type: settings.baseUrl.protocol === "https:" ? "web" : "native",
+  };
+}
+
+async function dynamic(
+  world: World,
+  settings: Settings,
+  request: RegistrationRequest,
+): Promise<Registration> {
+  const { server, redirectUri, scopes } = request;
+  const endpoint = new URL(server.registration_endpoint!);
+  try {
+    const response = await dynamicClientRegistrationRequest(
+      server,
+      {
+        ...clientMetadata(settings, redirectUri),
+        token_endpoint_auth_method: preferredMethod(server),
+        ...(scopes.length > 0 ? { scope: scopes.join(" ") } : {}),
+      },
+      oauthOptions(world, endpoint),
+    );
+    return readRegistration(await processDynamicClientRegistrationResponse(response), request);
+  } catch (error) {
+    if (error instanceof Problem) throw error;
+    if (error instanceof OutboundError) throw unreachable(error, endpoint);
+    throw refused(
+      error instanceof ResponseBodyError ? { error: error.error, status: error.status } : { error },
+    );
+  }
+}
+
+function readRegistration(client: Client, { server, redirectUri }: RegistrationRequest): Registration {
+  const secret = typeof client.client_secret === "string" ? client.client_secret : undefined;
+  const uris = client.redirect_uris;
+  if (Array.isArray(uris) && !uris.includes(redirectUri)) throw refused({ reason: "redirect_uris changed" });
+  const expires = client.client_secret_expires_at;
+  return {
+    clientId: client.client_id,
+    clientSource: "dcr",
+    clientSecret: secret === undefined ? undefined : new Hidden(secret),
+    authMethod: secret === undefined ? "none" : answeredMethod(client.token_endpoint_auth_method, server),
+    // RFC 7591 §3.2.1: seconds; 0 is never.
+    secretExpiresAt: typeof expires === "number" && expires > 0 ? expires * 1000 : undefined,
+  };
+}
+
+function refused(log: Record<string, unknown>): Problem {
+  return new Problem(
+    "unprocessable",
+    "client_registration_refused",
+    "The authorization server did not register the gateway as a client. Register one there and give its client_id.",
+    { param: "oauth_config.client_id", log },
+  );
+}
+
+/** RFC 8414 §2: a list that is absent means `client_secret_basic`. */
+function secretMethod(server: AuthorizationServer): AuthMethod {
+  const methods = server.token_endpoint_auth_methods_supported;
+  return methods && !methods.includes("client_secret_basic") && methods.includes("client_secret_post")
+    ? "client_secret_post"
+    : "client_secret_basic";
+}
+
+function preferredMethod(server: AuthorizationServer): AuthMethod {
+  const methods = server.token_endpoint_auth_methods_supported ?? ["client_secret_basic"];
+  const known = ["client_secret_basic", "client_secret_post", "none"] as const;
+  return known.find((method) => methods.includes(method)) ?? "none";
+}
+
+function answeredMethod(method: unknown, server: AuthorizationServer): AuthMethod {
+  if (method === "client_secret_basic" || method === "client_secret_post" || method === "none") return method;
+  return secretMethod(server);
+}
+
+/** How we prove ourselves at the token and revocation endpoints. */
+export function clientAuthentication(method: AuthMethod, secret: Hidden | undefined): ClientAuth {
+  if (!secret || method === "none") return None();
+  const plain = secret.reveal();
+  return method === "client_secret_post" ? ClientSecretPost(plain) : ClientSecretBasic(plain);
+}

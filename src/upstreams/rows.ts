@@ -1,0 +1,105 @@
+import { Hidden, type Seal, type SealContext, type Settings } from "../base/index.ts";
+import type { Row } from "../db/index.ts";
+import type { Definition } from "./definition.ts";
+import type {
+  AuthType,
+  Failure,
+  OAuthSettings,
+  ToolDefinition,
+  Upstream,
+  UpstreamState,
+} from "./upstream.ts";
+
+/** What `upstreams.definition_json` holds: no secrets. Times in milliseconds. */
+interface StoredDefinition {
+  oauth?: OAuthSettings;
+  toolsToExecute: string[];
+  allowedExtraHeaders: string[];
+  timeoutMs?: number;
+  syncIntervalMs?: number;
+}
+
+/** The columns of `oauth_configs` that an upstream shows. */
+export interface OAuthColumns {
+  oauth_config_id: string | null;
+  redirect_uri: string | null;
+}
+
+export type UpstreamRow = Row<"upstreams"> & OAuthColumns;
+
+export function readUpstream(row: UpstreamRow, seal: Seal, settings: Settings): Upstream {
+  const stored = JSON.parse(row.definition_json) as StoredDefinition;
+  return {
+    id: row.id,
+    name: row.name,
+    source: row.source,
+    connectionType: row.connection_type,
+    url: new URL(row.connection_string!),
+    authType: row.auth_type as AuthType,
+    perUser: row.auth_type === "per_user_oauth",
+    headers: openHeaders(row, seal),
+    toolsToExecute: stored.toolsToExecute,
+    allowedExtraHeaders: stored.allowedExtraHeaders,
+    allowOnAllVirtualKeys: row.allow_on_all_virtual_keys === 1,
+    disabled: row.disabled === 1,
+    state: row.disabled === 1 ? "disabled" : (row.state as UpstreamState),
+    generation: row.generation,
+    era: row.era ?? undefined,
+    tools: row.tools_json ? (JSON.parse(row.tools_json) as ToolDefinition[]) : [],
+    toolsSyncedAt: row.tools_synced_at ?? undefined,
+    timeoutMs: stored.timeoutMs ?? settings.toolTimeoutMs,
+    syncIntervalMs: stored.syncIntervalMs ?? settings.toolSyncIntervalMs,
+    oauth: stored.oauth,
+    oauthConfigId: row.oauth_config_id ?? undefined,
+    redirectUri: row.redirect_uri ?? undefined,
+    lastFailure: row.failure_json ? (JSON.parse(row.failure_json) as Failure) : undefined,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  };
+}
+
+/** The times an administrator gave, apart from the gateway's own settings. */
+export function ownTimes(row: UpstreamRow): Pick<StoredDefinition, "timeoutMs" | "syncIntervalMs"> {
+  const { timeoutMs, syncIntervalMs } = JSON.parse(row.definition_json) as StoredDefinition;
+  return { timeoutMs, syncIntervalMs };
+}
+
+/** The columns a definition decides. */
+export function definitionColumns(id: string, definition: Definition, seal: Seal) {
+  const stored: StoredDefinition = {
+    oauth: definition.oauth,
+    toolsToExecute: definition.toolsToExecute,
+    allowedExtraHeaders: definition.allowedExtraHeaders,
+    timeoutMs: definition.timeoutMs,
+    syncIntervalMs: definition.syncIntervalMs,
+  };
+  return {
+    name: definition.name,
+    connection_type: definition.connectionType,
+    connection_string: definition.url.href,
+    auth_type: definition.authType,
+    definition_json: JSON.stringify(stored),
+    sealed_headers: sealHeaders(id, definition.headers, seal),
+    allow_on_all_virtual_keys: definition.allowOnAllVirtualKeys ? 1 : 0,
+    disabled: definition.disabled ? 1 : 0,
+  };
+}
+
+function headersContext(id: string): SealContext {
+  return ["upstreams", "sealed_headers", id, "", "", id];
+}
+
+function sealHeaders(id: string, headers: Record<string, Hidden>, seal: Seal): Buffer | null {
+  const entries = Object.entries(headers).map(([name, value]) => [name, value.reveal()]);
+  if (entries.length === 0) return null;
+  return seal.seal(JSON.stringify(Object.fromEntries(entries)), headersContext(id));
+}
+
+function openHeaders(row: UpstreamRow, seal: Seal): Record<string, Hidden> {
+  if (!row.sealed_headers) return {};
+  const plain = JSON.parse(seal.openText(row.sealed_headers, headersContext(row.id))) as Record<
+    string,
+    string
+  >;
+  return Object.fromEntries(Object.entries(plain).map(([name, value]) => [name, new Hidden(value)]));
+}

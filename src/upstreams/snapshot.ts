@@ -1,0 +1,89 @@
+import type { Seal, Settings, World } from "../base/index.ts";
+import type { Database, Db, Tx } from "../db/index.ts";
+import { readUpstream, type UpstreamRow } from "./rows.ts";
+import type { Upstream } from "./upstream.ts";
+
+const RETRY_MS = 1000;
+
+interface Parts {
+  world: World;
+  database: Database;
+  seal: Seal;
+  settings: Settings;
+}
+
+/** All upstreams in memory, following the change topic `upstream` of this and other replicas. */
+export class Snapshot {
+  version = 0;
+  readonly #parts: Parts;
+  #byId = new Map<string, Upstream>();
+  #byName = new Map<string, Upstream>();
+  #sorted: readonly Upstream[] = [];
+  #reading: Promise<void> = Promise.resolve();
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    parts.database.changes.listen(({ topic, key }) => {
+      if (topic === "upstream") this.#enqueue(() => this.#reload(key));
+    });
+  }
+
+  async load(): Promise<void> {
+    const rows = await select(this.#parts.database.db).execute();
+    this.#byId = new Map(rows.map((row) => [row.id, this.#open(row)]));
+    this.#publish();
+  }
+
+  all(): readonly Upstream[] {
+    return this.#sorted;
+  }
+
+  find(id: string): Upstream | undefined {
+    return this.#byId.get(id);
+  }
+
+  findByName(name: string): Upstream | undefined {
+    return this.#byName.get(name);
+  }
+
+  settled(): Promise<void> {
+    return this.#reading;
+  }
+
+  row(db: Db | Tx, id: string): Promise<UpstreamRow | undefined> {
+    return select(db).where("upstreams.id", "=", id).executeTakeFirst();
+  }
+
+  #enqueue(read: () => Promise<void>): void {
+    this.#reading = this.#reading.then(read).catch((error) => {
+      // A missed change would leave a deleted or disabled upstream in use: read everything again, until it works.
+      this.#parts.world.log.warn("upstreams.reload_failed", { error });
+      setTimeout(() => this.#enqueue(() => this.load()), RETRY_MS).unref();
+    });
+  }
+
+  async #reload(id: string): Promise<void> {
+    const row = await this.row(this.#parts.database.db, id);
+    if (row) this.#byId.set(id, this.#open(row));
+    else this.#byId.delete(id);
+    this.#publish();
+  }
+
+  #publish(): void {
+    this.#sorted = [...this.#byId.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    this.#byName = new Map(this.#sorted.map((upstream) => [upstream.name, upstream]));
+    this.version += 1;
+  }
+
+  #open(row: UpstreamRow): Upstream {
+    return readUpstream(row, this.#parts.seal, this.#parts.settings);
+  }
+}
+
+function select(db: Db | Tx) {
+  return db
+    .selectFrom("upstreams")
+    .leftJoin("oauth_configs", "oauth_configs.upstream_id", "upstreams.id")
+    .selectAll("upstreams")
+    .select(["oauth_configs.id as oauth_config_id", "oauth_configs.redirect_uri as redirect_uri"]);
+}

@@ -1,0 +1,102 @@
+import { type Owner, Problem, type World } from "../base/index.ts";
+import type { ToolDefinition, Upstream } from "./upstream.ts";
+import type { Upstreams } from "./upstreams.ts";
+
+/** Lists an upstream's tools over MCP, with `owner`'s credential where it is per person; handed over in app.ts. */
+export type ToolProbe = (upstream: Upstream, owner?: Owner) => Promise<ToolDefinition[]>;
+
+export interface ToolListsParts {
+  world: World;
+  upstreams: Upstreams;
+  probe: ToolProbe;
+  /** Whether this owner has a usable credential; handed over in app.ts. */
+  hasCredential(owner: Owner, upstreamId: string): Promise<boolean>;
+}
+
+const AT_ONCE = 4;
+const LONGEST_RETRY_MS = 60_000;
+
+/** Keeps the tool lists fresh. Nobody waits for it, and an upstream that fails keeps the tools last read. */
+export class ToolLists {
+  readonly #parts: ToolListsParts;
+  readonly #running = new Map<string, Promise<void>>();
+
+  constructor(parts: ToolListsParts) {
+    this.#parts = parts;
+  }
+
+  /** Reads one upstream's list now; one at a time per upstream. Never throws: a failure is recorded on the upstream. */
+  refresh(id: string, owner?: Owner): Promise<void> {
+    const running = this.#running.get(id);
+    if (running) return running;
+    const started = this.#refresh(id, owner).finally(() => this.#running.delete(id));
+    this.#running.set(id, started);
+    return started;
+  }
+
+  /** Somebody connected an account: a per-person upstream whose list is missing or old can be read now. */
+  connected(owner: Owner, id: string): void {
+    const upstream = this.#parts.upstreams.find(id);
+    if (upstream?.perUser && !upstream.disabled && isDue(upstream, this.#now())) void this.refresh(id, owner);
+  }
+
+  /** Reads every list that is due, a few at once; called by a timer. Resolves when they are through. */
+  async refreshDue(): Promise<void> {
+    const now = this.#now();
+    const due = this.#parts.upstreams.all().filter((upstream) => !upstream.disabled && isDue(upstream, now));
+    const work = async () => {
+      for (let next = due.shift(); next; next = due.shift()) await this.refresh(next.id);
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, work));
+  }
+
+  /** Resolves when nothing is being read. */
+  async settled(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running.values());
+  }
+
+  async #refresh(id: string, owner: Owner | undefined): Promise<void> {
+    const { world, upstreams } = this.#parts;
+    const upstream = upstreams.find(id);
+    if (!upstream || upstream.disabled) return;
+    try {
+      const by = await this.#owner(upstream, owner);
+      if (upstream.perUser && !by) return;
+      const tools = await this.#parts.probe(upstream, by);
+      // An address changed meanwhile has other tools.
+      if (upstreams.find(id)?.generation === upstream.generation) await upstreams.recordTools(id, tools);
+    } catch (error) {
+      world.log.warn("upstream.tool_list_failed", { upstream: upstream.name, error });
+      await this.#recordFailure(id, error);
+    }
+  }
+
+  async #recordFailure(id: string, error: unknown): Promise<void> {
+    const { world, upstreams } = this.#parts;
+    const failure =
+      error instanceof Problem
+        ? { code: error.code, message: error.message }
+        : { code: "tool_list_failed", message: "The tool list could not be read. The log says why." };
+    await upstreams.recordFailure(id, { ...failure, at: this.#now() }).catch((cause: unknown) => {
+      world.log.error("upstream.failure_not_recorded", { error: cause });
+    });
+  }
+
+  /** For a per-person upstream: who was named, else the administrator's credential that only lists tools. */
+  async #owner(upstream: Upstream, named: Owner | undefined): Promise<Owner | undefined> {
+    if (!upstream.perUser || named) return named;
+    const owner: Owner = { mode: "discovery", id: upstream.id };
+    return (await this.#parts.hasCredential(owner, upstream.id)) ? owner : undefined;
+  }
+
+  #now(): number {
+    return this.#parts.world.now().getTime();
+  }
+}
+
+function isDue(upstream: Upstream, now: number): boolean {
+  const { toolsSyncedAt, lastFailure, syncIntervalMs } = upstream;
+  const retryAt = lastFailure ? lastFailure.at + Math.min(syncIntervalMs, LONGEST_RETRY_MS) : 0;
+  const staleAt = toolsSyncedAt === undefined ? 0 : toolsSyncedAt + syncIntervalMs;
+  return now >= Math.max(retryAt, staleAt);
+}

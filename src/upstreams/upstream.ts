@@ -1,0 +1,120 @@
+import type { Hidden } from "../base/index.ts";
+import type { Tx } from "../db/index.ts";
+
+export const authTypes = [
+  "none",
+  "headers",
+  "oauth",
+  "per_user_oauth",
+  "per_user_headers",
+  "token_exchange",
+] as const;
+export type AuthType = (typeof authTypes)[number];
+
+export const connectionTypes = ["http", "sse", "stdio"] as const;
+export type ConnectionType = (typeof connectionTypes)[number];
+
+export const upstreamStates = [
+  "healthy",
+  "unstable",
+  "needs_reauth",
+  "pending_verification",
+  "disabled",
+  "error",
+] as const;
+export type UpstreamState = (typeof upstreamStates)[number];
+
+export type Era = "modern" | "legacy";
+export type Source = "api" | "file";
+
+/** A tool as the upstream describes it: its original name, every field kept. */
+export interface ToolDefinition {
+  name: string;
+  [key: string]: unknown;
+}
+
+/** What the administrator said about the upstream's authorization server; all of it optional but the redirect. */
+export interface OAuthSettings {
+  clientId?: string;
+  /** The value is sealed in the database; this only says that there is one. */
+  hasClientSecret: boolean;
+  authorizeUrl?: string;
+  tokenUrl?: string;
+  registrationUrl?: string;
+  revocationUrl?: string;
+  scopes: readonly string[];
+  /** RFC 8707 §2. The empty string: send no `resource` (for servers that refuse the parameter). */
+  resource?: string;
+  /** `own`: a redirect URI for this upstream alone; `shared`: the fixed one, for clients registered so. */
+  redirect: "own" | "shared";
+}
+
+/** Why the last tool list could not be read, in words for the administrator. */
+export interface Failure {
+  code: string;
+  message: string;
+  /** Milliseconds since 1970. */
+  at: number;
+}
+
+/** A server we stand in front of ("MCP client" on the wire). A value: changes make a new one. */
+export interface Upstream {
+  readonly id: string;
+  readonly name: string;
+  readonly source: Source;
+  readonly connectionType: ConnectionType;
+  readonly url: URL;
+  readonly authType: AuthType;
+  /** Whether each owner brings a credential of their own. */
+  readonly perUser: boolean;
+  /** Static headers for every request, lower-case names. */
+  readonly headers: Readonly<Record<string, Hidden>>;
+  /** Original tool names; `["*"]` is all of them, `[]` none. */
+  readonly toolsToExecute: readonly string[];
+  readonly allowOnAllVirtualKeys: boolean;
+  readonly disabled: boolean;
+  readonly state: UpstreamState;
+  /** Rises with every change of address or authorization; late writers and pools compare it. */
+  readonly generation: number;
+  readonly era?: Era;
+  readonly tools: readonly ToolDefinition[];
+  readonly toolsSyncedAt?: number;
+  readonly timeoutMs: number;
+  readonly syncIntervalMs: number;
+  readonly allowedExtraHeaders: readonly string[];
+  readonly oauth?: OAuthSettings;
+  /** The row of `oauth_configs` and the redirect URI shown since creation; set for upstreams with OAuth. */
+  readonly oauthConfigId?: string;
+  readonly redirectUri?: string;
+  readonly lastFailure?: Failure;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+}
+
+/** What must follow a change of an upstream, in the same transaction; handed over in app.ts. */
+export interface UpstreamListener {
+  changed?(tx: Tx, before: Upstream, after: Upstream): Promise<void>;
+  deleted?(tx: Tx, upstream: Upstream): Promise<void>;
+}
+
+/**
+ * Whether credentials given for `before` must not be used for `after`: another address, another client, another
+ * authorization server (attack rule R9). Static headers and scopes do not count.
+ */
+export function authorizationMoved(before: Upstream, after: Upstream): boolean {
+  return before.url.href !== after.url.href || authorizationOf(before) !== authorizationOf(after);
+}
+
+function authorizationOf(upstream: Upstream): string {
+  const { oauth } = upstream;
+  return JSON.stringify([
+    upstream.authType,
+    oauth?.clientId,
+    oauth?.authorizeUrl,
+    oauth?.tokenUrl,
+    oauth?.registrationUrl,
+    oauth?.revocationUrl,
+    oauth?.resource,
+    oauth?.redirect,
+  ]);
+}

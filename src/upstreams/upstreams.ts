@@ -1,0 +1,338 @@
+import { newId, Problem, type Seal, type Settings, type World } from "../base/index.ts";
+import type { Database, Row, Tx } from "../db/index.ts";
+import { checkDefinition, type Definition, type DefinitionPatch, invalid } from "./definition.ts";
+import { OAuthRecords, type RecordedOAuth } from "./oauth-records.ts";
+import { refuseReaimedSecret } from "./redaction.ts";
+import { definitionColumns, ownTimes, readUpstream, type UpstreamRow } from "./rows.ts";
+import { Snapshot } from "./snapshot.ts";
+import {
+  authorizationMoved,
+  type Era,
+  type Failure,
+  type Source,
+  type ToolDefinition,
+  type Upstream,
+  type UpstreamListener,
+  type UpstreamState,
+} from "./upstream.ts";
+import { definitionOf } from "./view.ts";
+
+export interface UpstreamsParts {
+  world: World;
+  database: Database;
+  seal: Seal;
+  settings: Settings;
+}
+
+/** Work of the caller that belongs into the same transaction (for example the keys named in `vk_configs`). */
+export type Also = (tx: Tx, upstream: Upstream) => Promise<void>;
+
+/** The configured upstreams: the rows, and all of them in memory for whoever must not wait. */
+export class Upstreams {
+  /** What must follow a change, inside its transaction; filled in app.ts. */
+  readonly listeners: UpstreamListener[] = [];
+  readonly #world: World;
+  readonly #database: Database;
+  readonly #seal: Seal;
+  readonly #settings: Settings;
+  readonly #snapshot: Snapshot;
+  readonly #records: OAuthRecords;
+
+  constructor(parts: UpstreamsParts) {
+    this.#world = parts.world;
+    this.#database = parts.database;
+    this.#seal = parts.seal;
+    this.#settings = parts.settings;
+    this.#records = new OAuthRecords(parts);
+    this.#snapshot = new Snapshot(parts);
+  }
+
+  /** Reads all upstreams into memory; once, before anything else is asked. */
+  load(): Promise<void> {
+    return this.#snapshot.load();
+  }
+
+  /** Rises whenever what `all()` returns changes: catalogues and rules compare it. */
+  get version(): number {
+    return this.#snapshot.version;
+  }
+
+  /** All of them by name; no I/O. */
+  all(): readonly Upstream[] {
+    return this.#snapshot.all();
+  }
+
+  find(id: string): Upstream | undefined {
+    return this.#snapshot.find(id);
+  }
+
+  findByName(name: string): Upstream | undefined {
+    return this.#snapshot.findByName(name);
+  }
+
+  /** Throws 404. */
+  get(id: string): Upstream {
+    const upstream = this.find(id);
+    if (!upstream) throw unknownUpstream();
+    return upstream;
+  }
+
+  newId(): string {
+    return newId(this.#world, "mcp");
+  }
+
+  /** Stores a checked definition; with `found`, also what discovery and registration came to. 409 when the name is taken. */
+  async create(
+    definition: Definition,
+    source: Source,
+    options: { id?: string; found?: RecordedOAuth; also?: Also } = {},
+  ): Promise<Upstream> {
+    const id = options.id ?? this.newId();
+    await this.#database.transaction(async (tx) => {
+      await this.#refuseTakenName(tx, definition.name);
+      await this.#insert(tx, id, definition, source);
+      if (definition.oauth) {
+        await this.#records.create(tx, id, definition);
+        const row = await this.#records.find(tx, id);
+        if (options.found) await this.#records.record(tx, row!, options.found);
+      }
+      await options.also?.(tx, await this.#read(tx, id));
+      await this.#note(tx, id);
+    });
+    await this.#snapshot.settled();
+    return this.get(id);
+  }
+
+  /**
+   * Changes what `patch` names (nested `oauth_config` too; `headers` and lists are replaced whole). Throws 404, 409
+   * `name_taken`, 400 `immutable_field`, `secret_required` and what `checkDefinition` throws.
+   */
+  async update(id: string, patch: DefinitionPatch, also?: Also): Promise<Upstream> {
+    return this.#change(id, (before, row) => mergePatch(before, row, patch), also);
+  }
+
+  /** Replaces the whole definition, address and kind included: only the configuration file may. */
+  async replace(id: string, definition: Definition): Promise<Upstream> {
+    return this.#change(id, () => definition);
+  }
+
+  /** Removes it with everything that hangs on it (listeners first, then the row). Throws 404. */
+  async delete(id: string, also?: Also): Promise<void> {
+    await this.#database.transaction(async (tx) => {
+      const before = await this.#read(tx, id);
+      await also?.(tx, before);
+      for (const listener of this.listeners) await listener.deleted?.(tx, before);
+      await tx.deleteFrom("upstreams").where("id", "=", id).execute();
+      await this.#note(tx, id);
+    });
+    await this.#snapshot.settled();
+  }
+
+  async recordEra(id: string, era: Era): Promise<void> {
+    if (this.find(id)?.era !== era) await this.#set(id, { era });
+  }
+
+  /** A tool list was read: the upstream is healthy. */
+  async recordTools(id: string, tools: readonly ToolDefinition[]): Promise<void> {
+    await this.#set(id, {
+      tools_json: JSON.stringify(tools),
+      tools_synced_at: this.#world.now().getTime(),
+      state: "healthy",
+      failure_json: null,
+    });
+  }
+
+  /** `undefined`: it works again. A failure leaves the tools as they were last read. */
+  async recordFailure(id: string, failure: Failure | undefined): Promise<void> {
+    const upstream = this.find(id);
+    if (!upstream || (!failure && !upstream.lastFailure)) return;
+    const failed: UpstreamState = upstream.toolsSyncedAt === undefined ? "error" : "unstable";
+    await this.#set(id, {
+      state: failure ? failed : "healthy",
+      failure_json: failure ? JSON.stringify(failure) : null,
+    });
+  }
+
+  async setState(id: string, state: UpstreamState): Promise<void> {
+    if (this.find(id)?.state !== state) await this.#set(id, { state });
+  }
+
+  /** Resolves when the memory shows every change committed so far. */
+  settled(): Promise<void> {
+    return this.#snapshot.settled();
+  }
+
+  async #change(
+    id: string,
+    next: (before: Upstream, row: UpstreamRow) => Definition,
+    also?: Also,
+  ): Promise<Upstream> {
+    await this.#database.transaction(async (tx) => {
+      const row = await this.#lockedRow(tx, id);
+      const before = readUpstream(row, this.#seal, this.#settings);
+      const definition = next(before, row);
+      if (definition.name !== before.name) await this.#refuseTakenName(tx, definition.name);
+      const after = await this.#write(tx, before, definition);
+      for (const listener of this.listeners) await listener.changed?.(tx, before, after);
+      await also?.(tx, after);
+      await this.#note(tx, id);
+    });
+    await this.#snapshot.settled();
+    return this.get(id);
+  }
+
+  async #write(tx: Tx, before: Upstream, definition: Definition): Promise<Upstream> {
+    const columns = definitionColumns(before.id, definition, this.#seal);
+    await tx.updateTable("upstreams").set(columns).where("id", "=", before.id).execute();
+    await this.#writeOAuth(tx, before, definition);
+    const after = await this.#read(tx, before.id);
+    const moved = authorizationMoved(before, after);
+    const addressed = before.url.href !== after.url.href;
+    const reheaded = headersOf(before) !== headersOf(after);
+    const changed =
+      moved || reheaded || JSON.stringify(definitionOf(before)) !== JSON.stringify(definitionOf(after));
+    if (!changed) return after;
+    await tx
+      .updateTable("upstreams")
+      .set({
+        updated_at: this.#world.now().getTime(),
+        ...(moved || reheaded ? { generation: before.generation + 1 } : {}),
+        ...(moved ? { state: "pending_verification", failure_json: null } : {}),
+        ...(addressed ? { era: null, tools_json: null, tools_synced_at: null } : {}),
+      })
+      .where("id", "=", before.id)
+      .execute();
+    return this.#read(tx, before.id);
+  }
+
+  async #writeOAuth(tx: Tx, before: Upstream, definition: Definition): Promise<void> {
+    const row = await this.#records.find(tx, before.id);
+    if (!definition.oauth) {
+      if (row) await tx.deleteFrom("oauth_configs").where("id", "=", row.id).execute();
+      return;
+    }
+    if (!row) {
+      await this.#records.create(tx, before.id, definition);
+      return;
+    }
+    const after = await this.#read(tx, before.id);
+    // Attack rule R9: what was discovered and registered for one address is not used for another.
+    if (authorizationMoved(before, after)) await this.#records.reset(tx, row, definition);
+    else if (definition.clientSecret !== "keep" && definition.oauth.clientId)
+      await this.#records.setSecret(tx, row, definition.clientSecret);
+  }
+
+  async #insert(tx: Tx, id: string, definition: Definition, source: Source): Promise<void> {
+    const now = this.#world.now().getTime();
+    const result = await tx
+      .insertInto("upstreams")
+      .values({
+        id,
+        source,
+        ...definitionColumns(id, definition, this.#seal),
+        state: "pending_verification",
+        failure_json: null,
+        generation: 1,
+        era: null,
+        tools_json: null,
+        tools_synced_at: null,
+        created_at: now,
+        updated_at: now,
+      })
+      // Two at once: the database decides which of them has the name.
+      .onConflict((conflict) => conflict.column("name").doNothing())
+      .executeTakeFirst();
+    if (result.numInsertedOrUpdatedRows === 0n) throw nameTaken();
+  }
+
+  async #refuseTakenName(tx: Tx, name: string): Promise<void> {
+    const taken = await tx.selectFrom("upstreams").select("id").where("name", "=", name).executeTakeFirst();
+    if (taken) throw nameTaken();
+  }
+
+  async #set(id: string, values: Partial<Row<"upstreams">>): Promise<void> {
+    await this.#database.transaction(async (tx) => {
+      const result = await tx.updateTable("upstreams").set(values).where("id", "=", id).executeTakeFirst();
+      if (result.numUpdatedRows > 0n) await this.#note(tx, id);
+    });
+    await this.#snapshot.settled();
+  }
+
+  async #lockedRow(tx: Tx, id: string): Promise<UpstreamRow> {
+    // Two changes at once: the second must build on the first. SQLite runs one transaction at a time.
+    if (this.#database.kind === "postgres")
+      await tx.selectFrom("upstreams").select("id").where("id", "=", id).forUpdate().execute();
+    const row = await this.#snapshot.row(tx, id);
+    if (!row) throw unknownUpstream();
+    return row;
+  }
+
+  async #read(tx: Tx, id: string): Promise<Upstream> {
+    const row = await this.#snapshot.row(tx, id);
+    if (!row) throw unknownUpstream();
+    return readUpstream(row, this.#seal, this.#settings);
+  }
+
+  #note(tx: Tx, id: string): Promise<void> {
+    return this.#database.changes.note(tx, "upstream", id, this.#world.now().getTime());
+  }
+}
+
+function headersOf(upstream: Upstream): string {
+  return JSON.stringify(Object.entries(upstream.headers).map(([name, value]) => [name, value.reveal()]));
+}
+
+const immutable = [
+  "connection_type",
+  "auth_type",
+  "connection_string",
+  "client_id",
+  "oauth_config_id",
+] as const;
+
+function mergePatch(before: Upstream, row: UpstreamRow, patch: DefinitionPatch): Definition {
+  const { client_id, oauth_config_id, ...current } = definitionOf(before);
+  for (const field of immutable) {
+    // Attack case MC-22: an address that people connected to is not changed under their tokens.
+    if (
+      patch[field] === undefined ||
+      isSame(field, patch[field], { client_id, oauth_config_id, ...current }[field])
+    )
+      continue;
+    throw invalid("immutable_field", `${field} cannot be changed. Create another MCP client instead.`, field);
+  }
+  const { client_id: _id, oauth_config_id: _config, ...changes } = patch;
+  const own = ownTimes(row);
+  const definition = checkDefinition(
+    { ...current, ...changes, oauth_config: mergeOAuth(current.oauth_config, patch.oauth_config) },
+    before,
+  );
+  if (patch.tool_execution_timeout === undefined) definition.timeoutMs = own.timeoutMs;
+  if (patch.tool_sync_interval === undefined) definition.syncIntervalMs = own.syncIntervalMs;
+  refuseReaimedSecret(before, definition);
+  return definition;
+}
+
+function isSame(field: (typeof immutable)[number], sent: string, stored: string | undefined): boolean {
+  return sent === stored || (field === "connection_string" && URL.parse(sent)?.href === stored);
+}
+
+function mergeOAuth(current: DefinitionPatch["oauth_config"], patch: DefinitionPatch["oauth_config"]) {
+  if (patch === undefined || !current) return current ?? patch;
+  // RFC 7396: null removes; here the whole oauth_config goes back to nothing given.
+  return patch === null ? {} : { ...current, ...patch };
+}
+
+function nameTaken(): Problem {
+  return new Problem("conflict", "name_taken", "Another MCP client has this name. Choose a different one.", {
+    param: "name",
+  });
+}
+
+function unknownUpstream(): Problem {
+  return new Problem(
+    "not_found",
+    "mcp_client_not_found",
+    "There is no such MCP client. List them to find its id.",
+  );
+}

@@ -1,0 +1,64 @@
+import type { Owner } from "../base/index.ts";
+import type { Row, Tx } from "../db/index.ts";
+import type { NewSecret } from "./credential.ts";
+import { noteBinding, type VaultParts } from "./parts.ts";
+import { putCredential } from "./put.ts";
+import { queueRevocation } from "./revocation.ts";
+import { openSecret, type Secret } from "./secret.ts";
+
+/**
+ * Moves what was connected during a consent to the identity it was for, in the transaction of the submit. The secret is
+ * sealed anew for its owner; an existing row keeps `id` and `created_at`. Returns the upstream ids that moved.
+ * What cannot move (access lost, or it does not open) is given up, and the provider is told.
+ */
+export async function adoptCredentials(
+  parts: VaultParts,
+  tx: Tx,
+  flowId: string,
+  owner: Owner,
+): Promise<string[]> {
+  const rows = await tx
+    .deleteFrom("credentials")
+    .where("owner_mode", "=", "flow")
+    .where("owner_id", "=", flowId)
+    .returningAll()
+    .execute();
+  const moved: string[] = [];
+  for (const row of rows.sort((a, b) => (a.upstream_id < b.upstream_id ? -1 : 1))) {
+    if (await move(parts, tx, row, owner)) moved.push(row.upstream_id);
+  }
+  return moved;
+}
+
+async function move(parts: VaultParts, tx: Tx, row: Row<"credentials">, owner: Owner): Promise<boolean> {
+  const from: Owner = { mode: "flow", id: row.owner_id };
+  const place = { owner: from, upstreamId: row.upstream_id, account: row.account };
+  await noteBinding(parts, tx, place);
+  const secret = openSecret(parts.seal, { id: row.id, ...place }, row.sealed);
+  if (!secret) {
+    parts.world.log.error("credential.undecryptable", { credential: row.id, upstream: row.upstream_id });
+    return false;
+  }
+  const stored = await putCredential(parts, tx, { ...place, owner, secret: given(row, secret) });
+  if (stored) return true;
+  await queueRevocation(parts, tx, {
+    upstreamId: row.upstream_id,
+    oauthConfigId: row.oauth_config_id ?? undefined,
+    secret,
+  });
+  return false;
+}
+
+function given(row: Row<"credentials">, secret: Secret): NewSecret {
+  if (secret.kind === "headers") return secret;
+  return {
+    kind: "oauth",
+    accessToken: secret.accessToken,
+    refreshToken: secret.refreshToken,
+    issuer: secret.issuer,
+    expiresAt: row.expires_at ?? undefined,
+    scopes: row.scopes_json === null ? undefined : JSON.parse(row.scopes_json),
+    subject: row.subject ?? undefined,
+    oauthConfigId: row.oauth_config_id ?? "",
+  };
+}

@@ -1,0 +1,69 @@
+import type { Credential } from "./credential.ts";
+import type { Secret } from "./secret.ts";
+
+/** An opened, usable credential. Times in milliseconds since 1970. */
+export interface Warm {
+  credential: Credential;
+  secret: Secret;
+  /** From here on it is refreshed before use. */
+  refreshAt: number;
+  /** A refresh failed for now; not before this time again. */
+  refreshAfter: number;
+}
+
+const CAPACITY = 20_000;
+
+interface Loading<T> {
+  promise: Promise<T>;
+  stale: boolean;
+}
+
+/**
+ * Opened credentials, so that a warm call needs neither database nor crypto. Bounded, least recently used out first.
+ * A reading that a change overtook is never kept.
+ */
+export class CredentialCache {
+  readonly #entries = new Map<string, Warm>();
+  readonly #loading = new Map<string, Loading<unknown>>();
+
+  find(key: string): Warm | undefined {
+    const warm = this.#entries.get(key);
+    if (!warm) return undefined;
+    this.#entries.delete(key);
+    this.#entries.set(key, warm);
+    return warm;
+  }
+
+  /** Reads once for everybody who asks meanwhile; keeps what is usable. */
+  async load<T extends { warm?: Warm }>(key: string, read: () => Promise<T>): Promise<T> {
+    const running = this.#loading.get(key) as Loading<T> | undefined;
+    if (running && !running.stale) return running.promise;
+    const loading: Loading<T> = { promise: read(), stale: false };
+    this.#loading.set(key, loading);
+    try {
+      const result = await loading.promise;
+      if (result.warm && !loading.stale) this.#keep(key, result.warm);
+      return result;
+    } finally {
+      if (this.#loading.get(key) === loading) this.#loading.delete(key);
+    }
+  }
+
+  drop(key: string): void {
+    this.#entries.delete(key);
+    const loading = this.#loading.get(key);
+    if (loading) loading.stale = true;
+  }
+
+  dropUpstream(upstreamId: string): void {
+    for (const [key, warm] of this.#entries) {
+      if (warm.credential.upstreamId === upstreamId) this.#entries.delete(key);
+    }
+    for (const loading of this.#loading.values()) loading.stale = true;
+  }
+
+  #keep(key: string, warm: Warm): void {
+    this.#entries.set(key, warm);
+    if (this.#entries.size > CAPACITY) this.#entries.delete(this.#entries.keys().next().value!);
+  }
+}

@@ -1,0 +1,63 @@
+import type { Hidden, Owner } from "../base/index.ts";
+
+export type CredentialStatus = "active" | "needs_reauth" | "needs_update";
+
+/** What everybody may know of a credential. Times in milliseconds since 1970. */
+export interface Credential {
+  id: string;
+  kind: "oauth" | "headers";
+  owner: Owner;
+  upstreamId: string;
+  account: string;
+  status: CredentialStatus;
+  statusReason?: string;
+  /** Access was lost; the status beneath shows again when it returns. */
+  orphaned: boolean;
+  /** Rises with every change of the secret or of whether it may be used. */
+  generation: number;
+  expiresAt?: number;
+  scopes?: readonly string[];
+  /** The provider's own id of the account, when it told us one. */
+  subject?: string;
+  oauthConfigId?: string;
+  createdAt: number;
+  updatedAt: number;
+  lastRefreshedAt?: number;
+}
+
+/** What a provider or a person gave us, on its way into the store. `expiresAt` in milliseconds since 1970. */
+export type NewSecret =
+  | {
+      kind: "oauth";
+      accessToken: Hidden;
+      refreshToken?: Hidden;
+      expiresAt?: number;
+      scopes?: readonly string[];
+      subject?: string;
+      oauthConfigId: string;
+      /** Whose token it is. A refresh token is never sent to another issuer (MCP authorization, server binding). */
+      issuer?: string;
+    }
+  | { kind: "headers"; headers: Readonly<Record<string, Hidden>> };
+
+export type NeedsUserReason = "missing" | "needs_reauth" | "needs_update" | "orphaned";
+
+/** What opening a credential comes to. Needing the user is an answer, not an error. */
+export type Opened =
+  | {
+      outcome: "ready";
+      credential: Credential;
+      /** Sets the outgoing header(s) that carry the secret. Names are lower case. */
+      authorize(headers: Record<string, string>): void;
+    }
+  | { outcome: "needs_user"; reason: NeedsUserReason }
+  | {
+      /** The provider does not answer and the old token is dead: again later, the user cannot help. */
+      outcome: "unavailable";
+      retryAfterMs?: number;
+    };
+
+/** The key of a binding in caches and on the change topic `credential`. */
+export function bindingKey(owner: Owner, upstreamId: string, account: string): string {
+  return `${owner.mode}:${owner.id}:${upstreamId}:${account}`;
+}

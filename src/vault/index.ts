@@ -1,0 +1,24 @@
+/**
+ * The credentials of people at upstreams: sealed at rest, opened for one outgoing request, refreshed once however many
+ * calls wait, moved, orphaned, revoked and told to the provider. Nobody else sees a secret as a value. How a person gives
+ * us a credential is connect/'s business; whether somebody may use an upstream is access/'s.
+ */
+export {
+  bindingKey,
+  type Credential,
+  type CredentialStatus,
+  type NeedsUserReason,
+  type NewSecret,
+  type Opened,
+} from "./credential.ts";
+export type { ProviderAuthorization, VaultParts } from "./parts.ts";
+export type { PutCredential } from "./put.ts";
+export {
+  findSession,
+  listSessions,
+  type SessionFilter,
+  type SessionRow,
+  type SessionScope,
+} from "./session-list.ts";
+export { readTokenAnswer, type Token, type TokenAnswer } from "./token-answer.ts";
+export { Vault } from "./vault.ts";

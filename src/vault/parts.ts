@@ -1,0 +1,60 @@
+import type * as oauth from "oauth4webapi";
+import type { Owner, Seal, World } from "../base/index.ts";
+import type { Database, Db, Flows, Outbox, Tx } from "../db/index.ts";
+import { bindingKey } from "./credential.ts";
+
+/** How we are a client of one upstream's authorization server; upstreams/ recorded it. */
+export interface ProviderAuthorization {
+  configId: string;
+  issuer: string;
+  server: oauth.AuthorizationServer;
+  client: oauth.Client;
+  clientAuth: oauth.ClientAuth;
+  resource?: string;
+}
+
+export interface VaultParts {
+  world: World;
+  database: Database;
+  seal: Seal;
+  flows: Flows;
+  outbox: Outbox;
+  oauth: {
+    /** From the database only, no network. Undefined when there is none (any more). */
+    recorded(upstream: { id: string }): Promise<ProviderAuthorization | undefined>;
+  };
+}
+
+export interface Binding {
+  owner: Owner;
+  upstreamId: string;
+  account: string;
+}
+
+/** The columns that say whose a row is, as a `where`. */
+export function bindingColumns({ owner, upstreamId, account }: Binding) {
+  return { owner_mode: owner.mode, owner_id: owner.id, upstream_id: upstreamId, account };
+}
+
+export function findRow(db: Db | Tx, binding: Binding) {
+  const where = bindingColumns(binding);
+  return db
+    .selectFrom("credentials")
+    .selectAll()
+    .where("owner_mode", "=", where.owner_mode)
+    .where("owner_id", "=", where.owner_id)
+    .where("upstream_id", "=", where.upstream_id)
+    .where("account", "=", where.account)
+    .executeTakeFirst();
+}
+
+/** Tells every cache that this binding changed. */
+export async function noteBinding(parts: VaultParts, tx: Tx, binding: Binding): Promise<void> {
+  const key = bindingKey(binding.owner, binding.upstreamId, binding.account);
+  await parts.database.changes.note(tx, "credential", key, parts.world.now().getTime());
+}
+
+/** The same for every binding of an upstream at once. No owner mode is called `upstream`. */
+export async function noteUpstream(parts: VaultParts, tx: Tx, upstreamId: string): Promise<void> {
+  await parts.database.changes.note(tx, "credential", `upstream:${upstreamId}`, parts.world.now().getTime());
+}

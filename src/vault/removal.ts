@@ -1,0 +1,109 @@
+import type { Owner } from "../base/index.ts";
+import type { Row, Tx } from "../db/index.ts";
+import { noteBinding, type VaultParts } from "./parts.ts";
+import { type Disowned, queueRevocation } from "./revocation.ts";
+import { openSecret } from "./secret.ts";
+
+/** Deletes one credential, the pending flows of its binding, and queues the provider's revocation. False: no such row. */
+export async function removeCredential(parts: VaultParts, tx: Tx, id: string): Promise<boolean> {
+  const row = await tx.deleteFrom("credentials").where("id", "=", id).returningAll().executeTakeFirst();
+  if (!row) return false;
+  await endFlows(
+    parts,
+    tx,
+    { owner: ownerOf(row), upstreamId: row.upstream_id, account: row.account },
+    "revoked",
+  );
+  await disown(parts, tx, [row]);
+  return true;
+}
+
+/** Everything an owner has: a session that ended, a consent that was denied, a deleted key or user. */
+export async function removeOwner(parts: VaultParts, tx: Tx, owner: Owner): Promise<void> {
+  const rows = await tx
+    .deleteFrom("credentials")
+    .where("owner_mode", "=", owner.mode)
+    .where("owner_id", "=", owner.id)
+    .returningAll()
+    .execute();
+  await endFlows(parts, tx, { owner }, "revoked");
+  await disown(parts, tx, rows);
+}
+
+/** Consent flows that ended or expired and still hold credentials: their end and the removal are two transactions. */
+export async function findAbandoned(parts: VaultParts): Promise<string[]> {
+  const rows = await parts.database.db
+    .selectFrom("credentials")
+    .select("owner_id")
+    .distinct()
+    .where("owner_mode", "=", "flow")
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom("flows")
+            .select("flows.id")
+            .whereRef("flows.id", "=", "credentials.owner_id")
+            .where("flows.ended_at", "is", null)
+            .where("flows.expires_at", ">", parts.world.now().getTime()),
+        ),
+      ),
+    )
+    .execute();
+  return rows.map((row) => row.owner_id);
+}
+
+/** Everything at an upstream that is being deleted. */
+export async function removeUpstream(parts: VaultParts, tx: Tx, upstreamId: string): Promise<void> {
+  const rows = await tx
+    .deleteFrom("credentials")
+    .where("upstream_id", "=", upstreamId)
+    .returningAll()
+    .execute();
+  await endFlows(parts, tx, { upstreamId }, "revoked");
+  await disown(parts, tx, rows);
+}
+
+/** Ends connect links and trips to the provider, so that a late callback stores nothing. */
+export async function endFlows(
+  parts: VaultParts,
+  tx: Tx,
+  match: { owner?: Owner; upstreamId?: string; account?: string },
+  outcome: string,
+): Promise<void> {
+  await parts.flows.end(tx, { ...match, kind: "connect" }, outcome);
+  await parts.flows.end(tx, { ...match, kind: "state" }, outcome);
+}
+
+async function disown(parts: VaultParts, tx: Tx, rows: Row<"credentials">[]): Promise<void> {
+  for (const row of rows) {
+    const owner = ownerOf(row);
+    const secret = openSecret(parts.seal, { id: row.id, owner, upstreamId: row.upstream_id }, row.sealed);
+    const disowned = { upstreamId: row.upstream_id, oauthConfigId: row.oauth_config_id ?? undefined };
+    if (secret) await disownSecret(parts, tx, { ...disowned, secret }, row.subject);
+    await noteBinding(parts, tx, { owner, upstreamId: row.upstream_id, account: row.account });
+  }
+}
+
+/** Contract section 2: an account that another row still holds is spared; many providers end the whole grant. */
+export async function disownSecret(
+  parts: VaultParts,
+  tx: Tx,
+  disowned: Disowned,
+  subject: string | null,
+): Promise<void> {
+  const holder =
+    subject === null
+      ? undefined
+      : await tx
+          .selectFrom("credentials")
+          .select("id")
+          .where("upstream_id", "=", disowned.upstreamId)
+          .where("subject", "=", subject)
+          .limit(1)
+          .executeTakeFirst();
+  if (!holder) await queueRevocation(parts, tx, disowned);
+}
+
+function ownerOf(row: Row<"credentials">): Owner {
+  return { mode: row.owner_mode, id: row.owner_id };
+}

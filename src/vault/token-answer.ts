@@ -1,0 +1,156 @@
+import { decodeJwt } from "jose";
+import * as oauth from "oauth4webapi";
+import { Hidden, JsonFault, type JsonObject, parseStrictJson } from "../base/index.ts";
+
+/** A clean answer of a token endpoint. `expiresAt` in milliseconds since 1970; absent when the provider told none. */
+export interface Token {
+  accessToken: Hidden;
+  refreshToken?: Hidden;
+  expiresAt?: number;
+  scopes?: string[];
+  subject?: string;
+}
+
+/**
+ * `refused`: the provider said no in OAuth words (`error` is one of those, never free text of theirs).
+ * `unavailable`: not an answer at all, or one that may be different later. Nothing of it reaches a caller.
+ */
+export type TokenAnswer =
+  | { outcome: "token"; token: Token }
+  | { outcome: "refused"; error: string }
+  | { outcome: "unavailable"; reason: string; retryAfterMs?: number };
+
+const MAX_TOKEN_LENGTH = 16 * 1024;
+const LONGEST_LIFE_S = 365 * 24 * 60 * 60;
+const LONGEST_RETRY_MS = 10 * 60_000;
+const TRANSIENT_ERRORS = new Set(["temporarily_unavailable", "server_error", "slow_down"]);
+// RFC 6750 §2.1 and RFC 6749 appendix A.12: visible ASCII; anything else could break a header.
+const VISIBLE_ASCII = /^[\x21-\x7e]+$/;
+
+/**
+ * Reads a token endpoint's answer to a code or a refresh (RFC 6749 §5). Providers err: the answer is checked and cleaned
+ * before it is believed, and a poisoned one changes nothing (attack case UP-19).
+ */
+export async function readTokenAnswer(
+  server: oauth.AuthorizationServer,
+  client: oauth.Client,
+  response: Response,
+  now: number,
+  grant: "code" | "refresh",
+): Promise<TokenAnswer> {
+  const body = await readObject(response);
+  const error = body?.error;
+  if (response.status !== 200 || error !== undefined) return refusal(response, error, now);
+  if (!body) return { outcome: "unavailable", reason: "not_json" };
+  const answer = cleaned(body);
+  if (!answer) return { outcome: "unavailable", reason: "malformed_token" };
+  const again = new Response(JSON.stringify(answer), { headers: { "content-type": "application/json" } });
+  try {
+    if (grant === "refresh") await oauth.processRefreshTokenResponse(server, client, again);
+    else await oauth.processAuthorizationCodeResponse(server, client, again);
+  } catch {
+    return { outcome: "unavailable", reason: "malformed_token" };
+  }
+  return {
+    outcome: "token",
+    token: { ...tokenOf(answer, now), subject: subjectOf(body.id_token, server, client, now) },
+  };
+}
+
+/** `Retry-After` (RFC 9110 §10.2.3) in milliseconds, kept within ten minutes. */
+export function retryAfterMs(value: string | null, now: number): number | undefined {
+  if (value === null) return undefined;
+  const ms = /^\d+$/.test(value.trim()) ? Number(value) * 1000 : Date.parse(value) - now;
+  return Number.isFinite(ms) && ms > 0 ? Math.min(ms, LONGEST_RETRY_MS) : undefined;
+}
+
+function refusal(response: Response, error: unknown, now: number): TokenAnswer {
+  const { status } = response;
+  const later = status >= 500 || status === 429 || status === 408;
+  // RFC 6749 §5.2; some providers send it with 200. The word is theirs, so only its plain form is kept.
+  if (typeof error === "string" && /^[a-z_]{1,64}$/.test(error) && !later && !TRANSIENT_ERRORS.has(error)) {
+    return { outcome: "refused", error };
+  }
+  return {
+    outcome: "unavailable",
+    reason: `status_${status}`,
+    retryAfterMs: retryAfterMs(response.headers.get("retry-after"), now),
+  };
+}
+
+async function readObject(response: Response): Promise<JsonObject | undefined> {
+  try {
+    const value = parseStrictJson(new Uint8Array(await response.arrayBuffer()));
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? (value as JsonObject)
+      : undefined;
+  } catch (error) {
+    if (error instanceof JsonFault) return undefined;
+    throw error;
+  }
+}
+
+interface CleanAnswer {
+  access_token: string;
+  token_type: string;
+  expires_in?: number;
+  refresh_token?: string;
+  scope?: string;
+}
+
+/** Only what we use, in the types the specification gives it. The ID token is read apart: a bad one costs only the subject. */
+function cleaned(body: JsonObject): CleanAnswer | undefined {
+  const { access_token, token_type, refresh_token, scope } = body;
+  if (!isToken(access_token) || typeof token_type !== "string" || token_type.toLowerCase() !== "bearer")
+    return undefined;
+  const answer: CleanAnswer = { access_token, token_type: "bearer", expires_in: lifetime(body.expires_in) };
+  if (refresh_token !== undefined && refresh_token !== null && refresh_token !== "") {
+    if (!isToken(refresh_token)) return undefined;
+    answer.refresh_token = refresh_token;
+  }
+  if (typeof scope === "string" && scope.length <= MAX_TOKEN_LENGTH) answer.scope = scope;
+  return answer;
+}
+
+function isToken(value: unknown): value is string {
+  return typeof value === "string" && value.length <= MAX_TOKEN_LENGTH && VISIBLE_ASCII.test(value);
+}
+
+/** Seconds, at most a year. What is no sensible lifetime counts as none told: the upstream's 401 then decides. */
+function lifetime(value: unknown): number | undefined {
+  const seconds =
+    typeof value === "string" && /^\d{1,15}$/.test(value) ? Number(value) : Number(value ?? Number.NaN);
+  if ((typeof value !== "number" && typeof value !== "string") || !(seconds > 0)) return undefined;
+  return Math.min(Math.ceil(seconds), LONGEST_LIFE_S);
+}
+
+function tokenOf(answer: CleanAnswer, now: number): Token {
+  return {
+    accessToken: new Hidden(answer.access_token),
+    refreshToken: answer.refresh_token === undefined ? undefined : new Hidden(answer.refresh_token),
+    expiresAt: answer.expires_in === undefined ? undefined : now + answer.expires_in * 1000,
+    scopes: answer.scope?.split(" ").filter((scope) => scope !== ""),
+  };
+}
+
+/**
+ * The account's id from an ID token that came straight from the token endpoint, so TLS vouches for it (OpenID Connect
+ * Core §3.1.3.7 item 6); issuer, audience and expiry must fit. It labels a credential and never signs anybody in.
+ */
+function subjectOf(
+  idToken: unknown,
+  server: oauth.AuthorizationServer,
+  client: oauth.Client,
+  now: number,
+): string | undefined {
+  if (typeof idToken !== "string" || idToken.length > MAX_TOKEN_LENGTH) return undefined;
+  try {
+    const claims = decodeJwt(idToken);
+    const audience = [claims.aud].flat();
+    const fits =
+      claims.iss === server.issuer && audience.includes(client.client_id) && (claims.exp ?? 0) * 1000 > now;
+    return fits && typeof claims.sub === "string" && claims.sub.length <= 255 ? claims.sub : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,600 @@
+import * as oauth from "oauth4webapi";
+import { afterEach, expect, it } from "vitest";
+import { type LoopbackServer, startLoopbackServer } from "../../test/peers/loopback-server.ts";
+import { type OpenDatabase, onBothDatabases } from "../../test/support/databases.ts";
+import { type TestWorld, testWorld } from "../../test/support/world.ts";
+import { Hidden, type Owner, openOutbound, parseAllowList, Seal } from "../base/index.ts";
+import { type Database, Flows, Outbox } from "../db/index.ts";
+import { listSessions, type NewSecret, Vault } from "./index.ts";
+
+interface Answer {
+  status?: number;
+  body?: unknown;
+  headers?: Record<string, string>;
+}
+
+/** A token endpoint that answers what the test says and counts. */
+class Provider {
+  readonly refreshes: URLSearchParams[] = [];
+  readonly revocations: URLSearchParams[] = [];
+  answer: (form: URLSearchParams) => Answer | Promise<Answer> = () => this.rotated();
+  revocationStatus = 200;
+  server!: LoopbackServer;
+  #count = 0;
+
+  async start(): Promise<this> {
+    this.server = await startLoopbackServer((request, response) => {
+      let text = "";
+      request.on("data", (chunk) => (text += chunk));
+      request.on("end", async () => {
+        const form = new URLSearchParams(text);
+        if (request.url === "/revoke") {
+          this.revocations.push(form);
+          response.writeHead(this.revocationStatus).end();
+          return;
+        }
+        this.refreshes.push(form);
+        const { status = 200, body, headers } = await this.answer(form);
+        const isText = typeof body === "string";
+        response.writeHead(status, { "content-type": isText ? "text/html" : "application/json", ...headers });
+        response.end(isText ? body : JSON.stringify(body));
+      });
+    });
+    return this;
+  }
+
+  rotated(): Answer {
+    this.#count += 1;
+    const n = this.#count;
+    return {
+      body: {
+        access_token: `access-${n}`,
+        refresh_token: `refresh-${n}`,
+        token_type: "Bearer",
+        expires_in: 3600,
+      },
+    };
+  }
+
+  get authorization() {
+    const { origin } = this.server;
+    const server = {
+      issuer: origin,
+      token_endpoint: `${origin}/token`,
+      revocation_endpoint: `${origin}/revoke`,
+    } satisfies oauth.AuthorizationServer;
+    const client = { client_id: "gateway" };
+    return {
+      configId: "oauth_1",
+      issuer: origin,
+      server,
+      client,
+      clientAuth: oauth.None(),
+      resource: "https://up.example/mcp",
+    };
+  }
+}
+
+const closing: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+interface Bench {
+  world: TestWorld;
+  provider: Provider;
+  database: Database;
+  seal: Seal;
+  outbox: Outbox;
+  flows: Flows;
+  vault: Vault;
+  url: string;
+  /** Another replica on the same database. */
+  replica(database: Database): Vault;
+}
+
+async function bench(open: OpenDatabase): Promise<Bench> {
+  const { database, url } = await open();
+  const provider = await new Provider().start();
+  closing.push(() => provider.server.close());
+  const allow = parseAllowList(`127.0.0.1:${provider.server.port}`);
+  const outbound = openOutbound({ allow: { admin: allow, stranger: [] } });
+  closing.push(() => outbound.close());
+  const world = testWorld(outbound);
+  const seal = new Seal([world.random(32)], world.random);
+  const flows = new Flows(world, seal);
+  const outbox = new Outbox(world, seal);
+  const recorded = { recorded: async () => provider.authorization };
+  const replica = (handle: Database) =>
+    new Vault({ world, database: handle, seal, flows, outbox: new Outbox(world, seal), oauth: recorded });
+  const vault = new Vault({ world, database, seal, flows, outbox, oauth: recorded });
+  for (const id of ["up1", "up2"]) await insertUpstream(database, id);
+  return { world, provider, database, seal, outbox, flows, vault, url, replica };
+}
+
+async function insertUpstream(database: Database, id: string): Promise<void> {
+  await database.db
+    .insertInto("upstreams")
+    .values({
+      id,
+      name: `name_${id}`,
+      source: "api",
+      connection_type: "http",
+      connection_string: "https://up.example/mcp",
+      auth_type: "per_user_oauth",
+      definition_json: "{}",
+      sealed_headers: null,
+      allow_on_all_virtual_keys: 1,
+      disabled: 0,
+      state: "healthy",
+      failure_json: null,
+      generation: 1,
+      era: null,
+      tools_json: null,
+      tools_synced_at: null,
+      created_at: 1,
+      updated_at: 1,
+    })
+    .execute();
+}
+
+const alice: Owner = { mode: "user", id: "user_alice" };
+const bob: Owner = { mode: "vk", id: "vk_bob" };
+const up1 = { id: "up1" };
+
+function secret(
+  { world, provider }: Bench,
+  lifeMs: number | undefined,
+  over: Partial<NewSecret & { kind: "oauth" }> = {},
+): NewSecret {
+  return {
+    kind: "oauth",
+    accessToken: new Hidden("access-0"),
+    refreshToken: new Hidden("refresh-0"),
+    expiresAt: lifeMs === undefined ? undefined : world.now().getTime() + lifeMs,
+    oauthConfigId: "oauth_1",
+    issuer: provider.authorization.issuer,
+    ...over,
+  };
+}
+
+async function give(
+  b: Bench,
+  owner: Owner,
+  lifeMs: number | undefined,
+  over: Partial<NewSecret & { kind: "oauth" }> = {},
+  upstreamId = "up1",
+) {
+  return b.database.transaction((tx) =>
+    b.vault.put(tx, { owner, upstreamId, account: "", secret: secret(b, lifeMs, over) }),
+  );
+}
+
+async function bearer(vault: Vault, owner: Owner, upstream = up1): Promise<string> {
+  const opened = await vault.open(owner, upstream);
+  if (opened.outcome !== "ready") return opened.outcome === "needs_user" ? opened.reason : opened.outcome;
+  const headers: Record<string, string> = {};
+  opened.authorize(headers);
+  return headers.authorization ?? "";
+}
+
+function row(b: Bench, owner: Owner, upstreamId = "up1") {
+  return b.database.db
+    .selectFrom("credentials")
+    .selectAll()
+    .where("owner_id", "=", owner.id)
+    .where("upstream_id", "=", upstreamId)
+    .executeTakeFirstOrThrow();
+}
+
+const hour = 3600_000;
+
+onBothDatabases("the vault", (open) => {
+  it("opens what was put, from memory when warm, and never shows the secret", async () => {
+    const b = await bench(open);
+    expect(await bearer(b.vault, alice)).toBe("missing");
+    await give(b, alice, hour);
+    const opened = await b.vault.open(alice, up1);
+    expect(opened.outcome).toBe("ready");
+    expect(JSON.stringify(opened)).not.toContain("access-0");
+    expect(await bearer(b.vault, alice)).toBe("Bearer access-0");
+    expect(await bearer(b.vault, bob)).toBe("missing");
+    // Warm: the database may be away.
+    await b.database.transaction(async (tx) => {
+      void tx;
+      expect(await bearer(b.vault, alice)).toBe("Bearer access-0");
+    });
+  });
+
+  it("UP-22 refreshes once for 100 parallel opens, and once per owner", async () => {
+    const b = await bench(open);
+    await give(b, alice, hour);
+    await give(b, bob, hour, { refreshToken: new Hidden("refresh-bob") });
+    b.world.advance(hour - 30_000);
+    const values = await Promise.all(
+      Array.from({ length: 100 }, (_, n) => bearer(b.vault, n % 2 === 0 ? alice : bob)),
+    );
+    expect(b.provider.refreshes.length).toBe(2);
+    expect(new Set(values).size).toBe(2);
+    expect(b.provider.refreshes.map((form) => form.get("refresh_token")).sort()).toEqual([
+      "refresh-0",
+      "refresh-bob",
+    ]);
+    // RFC 8707: every refresh names the resource.
+    expect(b.provider.refreshes.every((form) => form.get("resource") === "https://up.example/mcp")).toBe(
+      true,
+    );
+    expect(b.provider.refreshes[0]!.get("client_id")).toBe("gateway");
+  });
+
+  it("UP-23 refreshes once for two vaults on one database", async () => {
+    const b = await bench(open);
+    await give(b, alice, hour);
+    const second = b.replica(b.database.kind === "postgres" ? (await open(b.url)).database : b.database);
+    expect(await bearer(second, alice)).toBe("Bearer access-0");
+    b.world.advance(hour);
+    const values = await Promise.all(
+      Array.from({ length: 40 }, (_, n) => bearer(n % 2 ? b.vault : second, alice)),
+    );
+    expect(b.provider.refreshes.length).toBe(1);
+    expect(new Set(values)).toEqual(new Set(["Bearer access-1"]));
+  });
+
+  it("keeps id and created_at on replacement, raises the generation, keeps the old refresh token when none comes", async () => {
+    const b = await bench(open);
+    const first = await give(b, alice, hour);
+    b.world.advance(1000);
+    const second = await give(b, alice, hour, { accessToken: new Hidden("again") });
+    expect(second).toEqual({ id: first!.id, generation: 2 });
+    const stored = await row(b, alice);
+    expect(stored.last_refreshed_at).toBe(b.world.now().getTime());
+    expect(stored.created_at).toBe(b.world.now().getTime() - 1000);
+    expect(await bearer(b.vault, alice)).toBe("Bearer again");
+    b.provider.answer = () => ({ body: { access_token: "x1", token_type: "bearer", expires_in: 60 } });
+    b.world.advance(hour);
+    expect(await bearer(b.vault, alice)).toBe("Bearer x1");
+    b.world.advance(59_000);
+    await bearer(b.vault, alice);
+    expect(b.provider.refreshes.map((form) => form.get("refresh_token"))).toEqual(["refresh-0", "refresh-0"]);
+  });
+
+  it("UP-24 a permanent refusal needs the user, after one request", async () => {
+    for (const answer of [
+      { status: 400, body: { error: "invalid_grant" } },
+      { status: 401, body: { error: "invalid_client" } },
+      { status: 400, body: { error: "unauthorized_client" } },
+      { status: 200, body: { error: "bad_refresh_token", error_description: "<b>no</b>" } },
+    ]) {
+      const b = await bench(open);
+      await give(b, alice, hour);
+      b.world.advance(hour);
+      b.provider.answer = () => answer;
+      const values = await Promise.all(Array.from({ length: 20 }, () => bearer(b.vault, alice)));
+      expect(new Set(values)).toEqual(new Set(["needs_reauth"]));
+      expect(await bearer(b.vault, alice)).toBe("needs_reauth");
+      expect(b.provider.refreshes.length).toBe(1);
+      expect((await row(b, alice)).status_reason).toBe(
+        answer.status === 200 ? "refresh_refused" : `refresh_${answer.body.error}`,
+      );
+    }
+  });
+
+  it("UP-25 a transient failure keeps the credential, uses what is still valid, backs off and recovers", async () => {
+    const b = await bench(open);
+    for (const answer of [
+      { status: 500 },
+      { status: 503, headers: { "retry-after": "120" } },
+      { status: 429 },
+      { status: 200, body: "<html>sorry</html>" },
+      { status: 400, body: { error: "temporarily_unavailable" } },
+    ] as Answer[]) {
+      await give(b, alice, hour);
+      b.world.advance(hour - 30_000);
+      const before = b.provider.refreshes.length;
+      b.provider.answer = () => answer;
+      for (let n = 0; n < 5; n++) expect(await bearer(b.vault, alice)).toBe("Bearer access-0");
+      expect(b.provider.refreshes.length - before).toBe(1);
+      expect((await row(b, alice)).status).toBe("active");
+    }
+    b.world.advance(30_000);
+    expect(await bearer(b.vault, alice)).toBe("unavailable");
+    b.provider.answer = () => b.provider.rotated();
+    b.world.advance(10 * 60_000);
+    expect(await bearer(b.vault, alice)).toMatch(/^Bearer access-\d/);
+  });
+
+  it("UP-25 honours Retry-After and a dead provider", async () => {
+    const b = await bench(open);
+    await give(b, alice, hour);
+    b.world.advance(hour);
+    b.provider.answer = () => ({ status: 503, headers: { "retry-after": "120" } });
+    const opened = await b.vault.open(alice, up1);
+    expect(opened).toEqual({ outcome: "unavailable", retryAfterMs: 120_000 });
+    b.world.advance(119_000);
+    await b.vault.open(alice, up1);
+    expect(b.provider.refreshes.length).toBe(1);
+    await b.provider.server.close();
+    b.world.advance(2_000);
+    expect((await b.vault.open(alice, up1)).outcome).toBe("unavailable");
+    expect((await row(b, alice)).status).toBe("active");
+  });
+
+  it("UP-19 a poisoned answer changes nothing; odd lifetimes are made safe", async () => {
+    const b = await bench(open);
+    await give(b, alice, hour);
+    b.world.advance(hour);
+    const before = await row(b, alice);
+    const good = { access_token: "fine", token_type: "bearer" };
+    for (const body of [
+      { token_type: "bearer" },
+      { ...good, access_token: 7 },
+      { ...good, access_token: ["a"] },
+      { ...good, access_token: "a".repeat(1024 * 1024) },
+      { ...good, access_token: "a\r\nx-evil: 1" },
+      { ...good, access_token: "ä" },
+      { ...good, token_type: "mac" },
+      { ...good, token_type: "DPoP" },
+      { access_token: "fine" },
+      { ...good, refresh_token: 5 },
+      "access_token=fine&token_type=bearer",
+      '{"access_token":"a","access_token":"b","token_type":"bearer"}',
+    ]) {
+      b.provider.answer = () => ({ body });
+      expect(await bearer(b.vault, alice), JSON.stringify(body).slice(0, 60)).toBe("unavailable");
+      const after = await row(b, alice);
+      expect(after.generation).toBe(before.generation);
+      expect(after.status).toBe("active");
+      b.world.advance(11 * 60_000);
+    }
+    for (const [given, stored] of [
+      [-1, undefined],
+      [0, undefined],
+      ["3600", 3600],
+      [1e308, 365 * 24 * 3600],
+      [{}, undefined],
+      ["soon", undefined],
+    ] as const) {
+      await give(b, alice, 1000);
+      b.world.advance(11 * 60_000);
+      b.provider.answer = () => ({
+        body: { ...good, expires_in: given, refresh_token: given === 0 ? "" : null },
+      });
+      expect(await bearer(b.vault, alice)).toBe("Bearer fine");
+      const { expires_at } = await row(b, alice);
+      expect(expires_at).toBe(stored === undefined ? null : b.world.now().getTime() + stored * 1000);
+    }
+  });
+
+  it("an expired token without refresh token needs the user", async () => {
+    const b = await bench(open);
+    await give(b, alice, hour, { refreshToken: undefined });
+    b.world.advance(hour - 1000);
+    expect(await bearer(b.vault, alice)).toBe("Bearer access-0");
+    b.world.advance(1000);
+    expect(await bearer(b.vault, alice)).toBe("needs_reauth");
+    expect((await row(b, alice)).status_reason).toBe("expired");
+  });
+
+  it("UP-18 a refused token is renewed once, then needs the user; the token goes to its own issuer only", async () => {
+    const b = await bench(open);
+    await give(b, alice, hour);
+    const first = await b.vault.open(alice, up1);
+    if (first.outcome !== "ready") throw new Error("not ready");
+    await b.vault.markRejected(first.credential);
+    const second = await b.vault.open(alice, up1, "", { notGeneration: first.credential.generation });
+    if (second.outcome !== "ready") throw new Error("not ready");
+    expect(second.credential.generation).toBe(2);
+    await b.vault.markRejected(first.credential);
+    expect(await bearer(b.vault, alice)).toBe("Bearer access-1");
+    await b.vault.markRejected(second.credential);
+    expect(await bearer(b.vault, alice)).toBe("needs_reauth");
+    expect(b.provider.refreshes.length).toBe(1);
+    await give(b, bob, hour, { issuer: "https://other.example" });
+    b.world.advance(hour);
+    expect(await bearer(b.vault, bob)).toBe("needs_reauth");
+    expect(b.provider.refreshes.length).toBe(1);
+  });
+
+  it("ID-27 what is revoked, orphaned or deleted during a refresh does not come back", async () => {
+    for (const deed of ["revoke", "orphan", "owner", "upstream"] as const) {
+      const b = await bench(open);
+      const stored = await give(b, alice, hour);
+      b.world.advance(hour);
+      let release = () => {};
+      const held = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      const arrived = new Promise<void>((resolve) => {
+        b.provider.answer = async () => {
+          resolve();
+          await held;
+          return b.provider.rotated();
+        };
+      });
+      const waiting = bearer(b.vault, alice);
+      await arrived;
+      await b.database.transaction(async (tx) => {
+        if (deed === "revoke") await b.vault.revoke(tx, stored!.id, "test");
+        if (deed === "orphan") await b.vault.setAccess(tx, alice, new Set());
+        if (deed === "owner") await b.vault.dropOwner(tx, alice);
+        if (deed === "upstream") await b.vault.dropUpstream(tx, "up1");
+      });
+      release();
+      expect(await waiting).toBe(deed === "orphan" ? "orphaned" : "missing");
+      const left = await b.database.db.selectFrom("credentials").selectAll().execute();
+      expect(left.map((r) => r.orphaned)).toEqual(deed === "orphan" ? [1] : []);
+      if (deed === "orphan") continue;
+      await b.outbox.run(b.database);
+      const tokens = b.provider.revocations.map((form) => form.get("token"));
+      expect(new Set(tokens)).toEqual(new Set(["refresh-0", "access-0", "refresh-1", "access-1"]));
+    }
+  });
+
+  it("orphans and brings back, with a new generation each time", async () => {
+    const b = await bench(open);
+    await give(b, alice, hour);
+    await give(b, alice, hour, {}, "up2");
+    await b.flows.start(b.database.db, {
+      kind: "connect",
+      owner: alice,
+      upstreamId: "up1",
+      data: {},
+      ttlMs: hour,
+    });
+    await b.flows.start(b.database.db, {
+      kind: "connect",
+      owner: alice,
+      upstreamId: "up2",
+      data: {},
+      ttlMs: hour,
+    });
+    expect(await bearer(b.vault, alice)).toBe("Bearer access-0");
+    await b.database.transaction((tx) => b.vault.setAccess(tx, alice, new Set(["up2"])));
+    expect(await bearer(b.vault, alice)).toBe("orphaned");
+    expect(await bearer(b.vault, alice, { id: "up2" })).toBe("Bearer access-0");
+    const pending = await b.database.db
+      .selectFrom("flows")
+      .select("upstream_id")
+      .where("ended_at", "is", null)
+      .execute();
+    expect(pending).toEqual([{ upstream_id: "up2" }]);
+    expect(await give(b, alice, hour)).toBeUndefined();
+    await b.database.transaction((tx) => b.vault.setAccess(tx, alice, new Set(["up1", "up2"])));
+    expect(await bearer(b.vault, alice)).toBe("Bearer access-0");
+    expect((await row(b, alice)).generation).toBe(3);
+    await b.database.transaction((tx) => b.vault.needsReauth(tx, "up1", "upstream_changed"));
+    expect(await bearer(b.vault, alice)).toBe("needs_reauth");
+    expect((await b.vault.statuses(alice, ["up1", "up2", "up3"])).get("up2")?.status).toBe("active");
+  });
+
+  it("ST-03 ST-04 a ciphertext opens in its own row only; a damaged one needs the user and hurts no other", async () => {
+    const b = await bench(open);
+    await give(b, alice, hour);
+    await give(b, bob, hour, { accessToken: new Hidden("of-bob") });
+    await give(b, alice, hour, {}, "up2");
+    const foreign = await row(b, bob);
+    const own = await row(b, alice);
+    const flipped = Buffer.from(own.sealed);
+    flipped[flipped.length - 1]! ^= 1;
+    const other = await row(b, alice, "up2");
+    const values = [
+      foreign.sealed,
+      other.sealed,
+      flipped,
+      Buffer.from(own.sealed).subarray(0, 20),
+      Buffer.alloc(0),
+      Buffer.from("plain"),
+    ];
+    for (const sealed of values) {
+      await b.database.db
+        .updateTable("credentials")
+        .set({ sealed, status: "active" })
+        .where("id", "=", own.id)
+        .execute();
+      const fresh = b.replica(b.database);
+      expect(await bearer(fresh, alice)).toBe("needs_reauth");
+      expect(await bearer(fresh, bob)).toBe("Bearer of-bob");
+      expect((await listSessions(b.database.db, "all", {}, { limit: 50, offset: 0 }, 0)).total).toBe(3);
+    }
+    expect((await row(b, alice)).status_reason).toBe("undecryptable");
+    // Moving the row to another owner instead of the ciphertext does not help either.
+    await b.database.db
+      .updateTable("credentials")
+      .set({ owner_id: "vk_eve" })
+      .where("id", "=", foreign.id)
+      .execute();
+    expect(await bearer(b.replica(b.database), { mode: "vk", id: "vk_eve" })).toBe("needs_reauth");
+  });
+
+  it("adopts what a consent connected: same row where there is one, sealed for its owner", async () => {
+    const b = await bench(open);
+    const told: string[] = [];
+    b.vault.connected.push((owner, upstreamId) => told.push(`${owner.id} ${upstreamId}`));
+    const before = await give(b, alice, hour, { subject: "x" });
+    const flow: Owner = { mode: "flow", id: "flow_1" };
+    await give(b, flow, hour, { accessToken: new Hidden("new"), subject: "y" });
+    await give(b, flow, hour, { accessToken: new Hidden("new2") }, "up2");
+    expect(told).toEqual(["user_alice up1"]);
+    expect(await b.database.transaction((tx) => b.vault.adopt(tx, "flow_1", alice))).toEqual(["up1", "up2"]);
+    expect((await row(b, alice)).id).toBe(before!.id);
+    expect(await bearer(b.vault, alice)).toBe("Bearer new");
+    expect(await bearer(b.vault, alice, { id: "up2" })).toBe("Bearer new2");
+    expect(await bearer(b.vault, flow)).toBe("missing");
+    expect(told).toEqual(["user_alice up1", "user_alice up1", "user_alice up2"]);
+    // Another account at the provider: the replaced one is given up.
+    await b.outbox.run(b.database);
+    expect(b.provider.revocations.map((form) => form.get("token"))).toEqual(["refresh-0", "access-0"]);
+  });
+
+  it("CB-13 drops what was connected during a consent that is over, and only that", async () => {
+    const b = await bench(open);
+    const flow = await b.flows.start(b.database.db, { kind: "consent", data: {}, ttlMs: hour });
+    await give(b, { mode: "flow", id: flow.id }, hour);
+    await give(b, { mode: "flow", id: "flow_gone" }, hour);
+    await give(b, alice, hour);
+    await b.vault.dropAbandoned();
+    expect(await bearer(b.vault, { mode: "flow", id: "flow_gone" })).toBe("missing");
+    expect(await bearer(b.vault, { mode: "flow", id: flow.id })).toBe("Bearer access-0");
+    b.world.advance(hour);
+    await b.vault.dropAbandoned();
+    await b.outbox.run(b.database);
+    expect(b.provider.revocations.length).toBe(4);
+    const left = await b.database.db.selectFrom("credentials").select("owner_id").execute();
+    expect(left).toEqual([{ owner_id: alice.id }]);
+  });
+
+  it("a rolled back adoption leaves everything as it was", async () => {
+    const b = await bench(open);
+    const flow: Owner = { mode: "flow", id: "flow_1" };
+    await give(b, flow, hour);
+    const failed = b.database.transaction(async (tx) => {
+      await b.vault.adopt(tx, "flow_1", alice);
+      throw new Error("disk full");
+    });
+    await expect(failed).rejects.toThrow("disk full");
+    expect(await bearer(b.vault, flow)).toBe("Bearer access-0");
+    expect(await bearer(b.vault, alice)).toBe("missing");
+  });
+
+  it("UP-26 revocation is local at once; the provider is told later, and an account held elsewhere is spared", async () => {
+    const b = await bench(open);
+    const mine = await give(b, alice, hour, { subject: "s" });
+    await give(b, bob, hour, { subject: "s", accessToken: new Hidden("b1") });
+    b.provider.revocationStatus = 503;
+    expect(await b.database.transaction((tx) => b.vault.revoke(tx, mine!.id, "test"))).toBe(true);
+    expect(await b.database.transaction((tx) => b.vault.revoke(tx, mine!.id, "test"))).toBe(false);
+    expect(await bearer(b.vault, alice)).toBe("missing");
+    await b.outbox.run(b.database);
+    expect(b.provider.revocations.length).toBe(0);
+    await b.database.transaction((tx) => b.vault.dropOwner(tx, bob));
+    await b.outbox.run(b.database);
+    expect(b.provider.revocations.length).toBe(1);
+    b.provider.revocationStatus = 400;
+    b.world.advance(hour);
+    await b.outbox.run(b.database);
+    expect(b.provider.revocations.map((form) => form.get("token_type_hint"))).toEqual([
+      "refresh_token",
+      "refresh_token",
+      "access_token",
+    ]);
+    expect(await b.database.db.selectFrom("outbox").selectAll().execute()).toEqual([]);
+  });
+
+  it("a replaced credential that is expected at another generation is not stored", async () => {
+    const b = await bench(open);
+    expect(await b.vault.generationOf(b.database.db, alice, "up1")).toBe(0);
+    await give(b, alice, hour);
+    const late = await b.database.transaction((tx) =>
+      b.vault.put(tx, {
+        owner: alice,
+        upstreamId: "up1",
+        account: "",
+        secret: secret(b, hour),
+        expectGeneration: 0,
+      }),
+    );
+    expect(late).toBeUndefined();
+    const twice = await Promise.all([give(b, bob, hour), give(b, bob, hour)]);
+    expect(twice.map((stored) => stored!.generation).sort()).toEqual([1, 2]);
+  });
+});

@@ -1,0 +1,234 @@
+import type { Owner } from "../base/index.ts";
+import type { Change, Db, Tx } from "../db/index.ts";
+import { adoptCredentials } from "./adopt.ts";
+import { CredentialCache, type Warm } from "./cache.ts";
+import {
+  bindingKey,
+  type Credential,
+  type NeedsUserReason,
+  type NewSecret,
+  type Opened,
+} from "./credential.ts";
+import { type Binding, findRow, type VaultParts } from "./parts.ts";
+import { type PutCredential, putCredential, type Stored } from "./put.ts";
+import { Refresher } from "./refresh.ts";
+import { disownSecret, findAbandoned, removeCredential, removeOwner, removeUpstream } from "./removal.ts";
+import { handleRevocations } from "./revocation.ts";
+import { openSecret, readCredential, secretOf } from "./secret.ts";
+import { demandReauth, expireNow, failCredential, setOwnerAccess } from "./standing.ts";
+import { warmOf } from "./warm.ts";
+
+type Loaded = { warm: Warm; reason?: undefined } | { warm?: undefined; reason: NeedsUserReason };
+
+/** A credential that the upstream refused this soon after it was renewed will not get better by renewing it again. */
+const JUST_RENEWED_MS = 60_000;
+/** Rounds of "somebody changed it, read again" before the caller is asked to come back. */
+const ROUNDS = 8;
+
+/** The credentials of all owners. See the folder's door. */
+export class Vault {
+  /** Told after the commit that gave an owner (never `flow`) a usable credential. */
+  readonly connected: ((owner: Owner, upstreamId: string) => void)[] = [];
+  readonly #parts: VaultParts;
+  readonly #cache = new CredentialCache();
+  readonly #refresher: Refresher;
+  readonly #given = new Map<string, Binding>();
+
+  constructor(parts: VaultParts) {
+    this.#parts = parts;
+    this.#refresher = new Refresher(parts);
+    handleRevocations(parts);
+    parts.database.changes.listen((change) => this.#changed(change));
+  }
+
+  /**
+   * A credential ready to authorize one request, refreshed before it expires. A warm one costs neither database nor
+   * crypto. `notGeneration`: the generation that the upstream has just refused (see `markRejected`).
+   */
+  async open(
+    owner: Owner,
+    upstream: { id: string },
+    account = "",
+    options: { notGeneration?: number } = {},
+  ): Promise<Opened> {
+    const key = bindingKey(owner, upstream.id, account);
+    const warm = this.#cache.find(key);
+    if (warm && this.#usable(warm, options.notGeneration)) return ready(warm);
+    return this.#openCold(key, { owner, upstreamId: upstream.id, account }, options.notGeneration);
+  }
+
+  /** The generation of a binding's credential, 0 when there is none. */
+  async generationOf(db: Db | Tx, owner: Owner, upstreamId: string, account = ""): Promise<number> {
+    return (await findRow(db, { owner, upstreamId, account }))?.generation ?? 0;
+  }
+
+  /** Stores what a person gave us; see `putCredential`. Undefined: access changed meanwhile, nothing is stored. */
+  async put(tx: Tx, given: PutCredential): Promise<Stored | undefined> {
+    const stored = await putCredential(this.#parts, tx, given);
+    if (stored && given.owner.mode !== "flow") this.#announceLater(given);
+    return stored;
+  }
+
+  /** Moves the credentials of a consent flow to the identity it was for; returns the upstream ids that moved. */
+  async adopt(tx: Tx, flowId: string, owner: Owner): Promise<string[]> {
+    const moved = await adoptCredentials(this.#parts, tx, flowId, owner);
+    for (const upstreamId of moved) this.#announceLater({ owner, upstreamId, account: "" });
+    return moved;
+  }
+
+  /** The upstream answered 401 to this credential. It is renewed at the next open, or lost if renewing did not help. */
+  async markRejected(credential: Credential): Promise<void> {
+    const key = bindingKey(credential.owner, credential.upstreamId, credential.account);
+    const warm = this.#cache.find(key);
+    const current = warm && warm.credential.generation === credential.generation ? warm : undefined;
+    const loaded = current ? { warm: current } : await this.#read(credential);
+    if (loaded.warm?.credential.generation !== credential.generation) return this.#cache.drop(key);
+    const { secret } = loaded.warm;
+    const renewedAt = credential.lastRefreshedAt ?? 0;
+    const renewable = secret.kind === "oauth" && secret.refreshToken !== undefined;
+    if (renewable && this.#now() - renewedAt > JUST_RENEWED_MS) await expireNow(this.#parts, credential);
+    else await failCredential(this.#parts, credential, "rejected_by_upstream");
+  }
+
+  /** Deletes one credential, its binding's pending flows, and tells the provider later. False: there is no such row. */
+  async revoke(tx: Tx, credentialId: string, reason: string): Promise<boolean> {
+    const removed = await removeCredential(this.#parts, tx, credentialId);
+    if (removed) this.#parts.world.log.info("credential.revoked", { credential: credentialId, reason });
+    return removed;
+  }
+
+  /** Everything an owner has, pending flows included. */
+  dropOwner(tx: Tx, owner: Owner): Promise<void> {
+    return removeOwner(this.#parts, tx, owner);
+  }
+
+  /** What was connected during consents that are over, however they ended; for the sweeper. */
+  async dropAbandoned(): Promise<void> {
+    for (const id of await findAbandoned(this.#parts)) {
+      await this.#parts.database.transaction((tx) => this.dropOwner(tx, { mode: "flow", id }));
+    }
+  }
+
+  /** Everything at an upstream; before its row is deleted. */
+  dropUpstream(tx: Tx, upstreamId: string): Promise<void> {
+    return removeUpstream(this.#parts, tx, upstreamId);
+  }
+
+  /** Orphans what lies outside `allowedUpstreamIds` and ends its pending flows; brings back what lies inside. */
+  setAccess(tx: Tx, owner: Owner, allowedUpstreamIds: ReadonlySet<string>): Promise<void> {
+    return setOwnerAccess(this.#parts, tx, owner, allowedUpstreamIds);
+  }
+
+  /** Every credential of an upstream must be given again. `reason` is a word of ours. */
+  needsReauth(tx: Tx, upstreamId: string, reason: string): Promise<void> {
+    return demandReauth(this.#parts, tx, upstreamId, reason);
+  }
+
+  /** Queues the provider's revocation of tokens that came too late to be stored. */
+  disown(tx: Tx, upstreamId: string, secret: NewSecret): Promise<void> {
+    const { oauthConfigId, subject = null } = secret.kind === "oauth" ? secret : {};
+    const disowned = { upstreamId, oauthConfigId, secret: secretOf(secret, this.#now()) };
+    return disownSecret(this.#parts, tx, disowned, subject);
+  }
+
+  /** What an owner has at these upstreams, by upstream id; of several accounts the unnamed one. */
+  async statuses(owner: Owner, upstreamIds: readonly string[]): Promise<Map<string, Credential>> {
+    if (upstreamIds.length === 0) return new Map();
+    const rows = await this.#parts.database.db
+      .selectFrom("credentials")
+      .selectAll()
+      .where("owner_mode", "=", owner.mode)
+      .where("owner_id", "=", owner.id)
+      .where("upstream_id", "in", [...upstreamIds])
+      .orderBy("account", "desc")
+      .execute();
+    return new Map(rows.map((row) => [row.upstream_id, readCredential(row)]));
+  }
+
+  async #openCold(key: string, binding: Binding, notGeneration: number | undefined): Promise<Opened> {
+    for (let round = 0; round < ROUNDS; round++) {
+      const { warm, reason } = await this.#cache.load(key, () => this.#read(binding));
+      if (!warm) return { outcome: "needs_user", reason };
+      if (this.#usable(warm, notGeneration)) return ready(warm);
+      const { secret, credential } = warm;
+      if (secret.kind !== "oauth" || !secret.refreshToken) {
+        await failCredential(
+          this.#parts,
+          credential,
+          secret.kind === "oauth" ? "expired" : "rejected_by_upstream",
+        );
+        continue;
+      }
+      const refreshed = await this.#refresher.refresh(warm);
+      if (refreshed.outcome === "moved") {
+        // Another replica may have moved it without our having heard yet. A reading under way is newer: it is joined.
+        if (this.#cache.find(key) === warm) this.#cache.drop(key);
+        continue;
+      }
+      warm.refreshAfter = refreshed.refreshAfter;
+      if (this.#usable(warm, notGeneration)) return ready(warm);
+      return { outcome: "unavailable", retryAfterMs: Math.max(0, refreshed.refreshAfter - this.#now()) };
+    }
+    return { outcome: "unavailable" };
+  }
+
+  async #read(binding: Binding): Promise<Loaded> {
+    const row = await findRow(this.#parts.database.db, binding);
+    if (!row) return { reason: "missing" };
+    if (row.orphaned === 1) return { reason: "orphaned" };
+    if (row.status !== "active") return { reason: row.status };
+    let fault: string | undefined;
+    const secret = openSecret(this.#parts.seal, { id: row.id, ...binding }, row.sealed, (reason) => {
+      fault = reason;
+    });
+    if (secret?.kind === row.kind) return { warm: warmOf(row, secret) };
+    // Attack rule R11: an alarm and a person who connects again, never a crash and never another value.
+    this.#parts.world.log.error("credential.undecryptable", {
+      credential: row.id,
+      upstream: row.upstream_id,
+      fault,
+    });
+    // A key that is missing from the configuration may come back; only what is damaged is given up.
+    if (fault !== "unknown_key") await failCredential(this.#parts, readCredential(row), "undecryptable");
+    return { reason: row.kind === "oauth" ? "needs_reauth" : "needs_update" };
+  }
+
+  /** Fresh, or still valid while its refresh has to wait; and not the generation that was just refused. */
+  #usable({ credential, refreshAt, refreshAfter }: Warm, notGeneration: number | undefined): boolean {
+    if (credential.generation === notGeneration) return false;
+    const now = this.#now();
+    if (now < refreshAt) return true;
+    return now < refreshAfter && now < (credential.expiresAt ?? 0);
+  }
+
+  #announceLater(binding: Binding): void {
+    this.#given.set(bindingKey(binding.owner, binding.upstreamId, binding.account), binding);
+  }
+
+  #changed({ topic, key }: Change): void {
+    if (topic !== "credential") return;
+    if (key.startsWith("upstream:")) this.#cache.dropUpstream(key.slice("upstream:".length));
+    else this.#cache.drop(key);
+    const given = this.#given.get(key);
+    if (!given) return;
+    this.#given.delete(key);
+    for (const listener of this.connected) listener(given.owner, given.upstreamId);
+  }
+
+  #now(): number {
+    return this.#parts.world.now().getTime();
+  }
+}
+
+function ready({ credential, secret }: Warm): Opened {
+  return {
+    outcome: "ready",
+    credential,
+    authorize: (headers) => {
+      if (secret.kind === "oauth") headers.authorization = `Bearer ${secret.accessToken.reveal()}`;
+      else
+        for (const [name, value] of Object.entries(secret.headers))
+          headers[name.toLowerCase()] = value.reveal();
+    },
+  };
+}

@@ -1,0 +1,23 @@
+import type { Row } from "../db/index.ts";
+import type { Warm } from "./cache.ts";
+import { readCredential, type Secret } from "./secret.ts";
+
+const MARGIN_MS = 60_000;
+
+/** An opened row with the time from which it is refreshed: a minute before expiry, less for tokens that live minutes. */
+export function warmOf(row: Row<"credentials">, secret: Secret): Warm {
+  const credential = readCredential(row);
+  return {
+    credential,
+    secret,
+    refreshAt: refreshAt(credential.expiresAt, secret),
+    refreshAfter: row.refresh_after ?? 0,
+  };
+}
+
+function refreshAt(expiresAt: number | undefined, secret: Secret): number {
+  if (expiresAt === undefined || secret.kind !== "oauth") return Number.POSITIVE_INFINITY;
+  // Without a refresh token it serves until its last moment.
+  if (!secret.refreshToken) return expiresAt;
+  return expiresAt - Math.min(MARGIN_MS, Math.max(0, expiresAt - secret.issuedAt) / 3);
+}
