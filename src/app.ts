@@ -30,7 +30,9 @@ import { anonymousSessionId, mcpRoutes } from "./mcp/index.ts";
 import { Relay } from "./relay/index.ts";
 import {
   authorizationMoved,
+  discoveryOwner,
   reconcileFile,
+  sameHeaderKeys,
   ToolLists,
   UpstreamOAuth,
   Upstreams,
@@ -114,7 +116,7 @@ function buildParts(ground: Ground) {
   const oauth = new UpstreamOAuth({ ...ground, settings });
   const keys = new VirtualKeys(ground);
   const access = new Access({ ...ground, upstreams, keys });
-  const vault = new Vault({ ...ground, oauth: { recorded: ({ id }) => recordedFor(upstreams, oauth, id) } });
+  const vault = new Vault({ ...ground, oauth });
   const issuer: Issuer = new Issuer({
     ...ground,
     settings,
@@ -127,6 +129,7 @@ function buildParts(ground: Ground) {
       return signedIn && { userId: signedIn.user.id, email: signedIn.user.email, name: signedIn.user.name };
     },
   });
+  const relay = new Relay({ ...ground, upstreams, vault });
   const connect = new Connect({
     ...ground,
     settings,
@@ -136,18 +139,11 @@ function buildParts(ground: Ground) {
     upstreams,
     oauth,
     virtualKeys: keys,
+    verifyHeaders: (upstream, headers) => relay.verifyHeaders(upstream, headers),
     consentGate: (request, flowId, upstreamId) => issuer.consentGate(request, flowId, upstreamId),
-    grantBrowserHash: async (grantId) =>
-      (
-        await ground.database.db
-          .selectFrom("grants")
-          .select("browser_hash")
-          .where("id", "=", grantId)
-          .executeTakeFirst()
-      )?.browser_hash ?? undefined,
+    grantBrowserHash: (grantId) => issuer.grantBrowserHash(grantId),
     anonymousSessionId: (value) => anonymousSessionId(ground.hash, value),
   });
-  const relay = new Relay({ ...ground, upstreams, vault });
   const tools = new ToolLists({
     ...ground,
     upstreams,
@@ -174,24 +170,31 @@ function buildParts(ground: Ground) {
   return parts;
 }
 
-async function recordedFor(upstreams: Upstreams, oauth: UpstreamOAuth, id: string) {
-  const upstream = upstreams.find(id);
-  return upstream && oauth.recorded(upstream);
-}
-
 async function credentialStatus(vault: Vault, owner: Owner, upstreamId: string): Promise<string | undefined> {
   return (await vault.statuses(owner, [upstreamId])).get(upstreamId)?.status;
 }
 
 /** What must follow an event, in the transaction that causes it (contract section 2, reconciliation). */
-function linkParts({ upstreams, keys, access, vault, issuer, tools }: Omit<Parts, "metrics">): void {
+function linkParts({ users, upstreams, keys, access, vault, issuer, tools }: Omit<Parts, "metrics">): void {
   upstreams.listeners.push({
     changed: async (tx, before, after) => {
       if (authorizationMoved(before, after)) await vault.needsReauth(tx, after.id, "configuration_changed");
+      if (!sameHeaderKeys(before, after))
+        await vault.requireHeaders(tx, { upstreamId: after.id, names: after.perUserHeaderKeys });
       if (before.allowOnAllVirtualKeys !== after.allowOnAllVirtualKeys)
         await access.upstreamChanged(tx, after.id);
     },
-    deleted: (tx, upstream) => vault.dropUpstream(tx, upstream.id),
+    deleted: async (tx, upstream) => {
+      await vault.dropUpstream(tx, upstream.id);
+    },
+  });
+  users.listeners.push({
+    deleted: async (tx, user) => {
+      const owner: Owner = { mode: "user", id: user.id };
+      await issuer.revokeGrantsOf(tx, { owner });
+      await vault.dropOwner(tx, owner);
+      await keys.deleteOf(tx, user.id);
+    },
   });
   keys.listeners.push({
     changed: (tx, before, after) => access.keyChanged(tx, before, after),
@@ -286,7 +289,17 @@ function routesOf(parts: Parts, ground: Ground): Route[] {
       audit: ground.audit,
       keyConfigs: keyConfigs({ ...ground, keys }),
       visible: async (caller) => visibleUpstreams(access, upstreams, caller),
-      startDiscoveryFlow: (upstream) => connect.start({ mode: "discovery", id: upstream.id }, upstream),
+      startDiscoveryFlow: (upstream) => connect.start(discoveryOwner(upstream), upstream),
+      verifyHeaders: (upstream, headers) => parts.relay.verifyHeaders(upstream, headers),
+      keepSample: async (tx, upstream, headers) => {
+        const secret = { kind: "headers" as const, headers };
+        await vault.put(tx, {
+          owner: discoveryOwner(upstream),
+          upstreamId: upstream.id,
+          account: "",
+          secret,
+        });
+      },
       credentialStatus: (owner, upstreamId) => credentialStatus(vault, owner, upstreamId),
     }),
     ...virtualKeyRoutes({ ...ground, keys, upstreams }),
@@ -345,5 +358,7 @@ async function sweepFlows({ vault, issuer }: Parts, database: Database, world: W
   for (const { id, kind } of expired) {
     if (kind === "consent") await database.transaction((tx) => vault.dropOwner(tx, { mode: "flow", id }));
   }
+  // Again for what a crash between the two steps above left behind in an earlier run.
+  await vault.dropAbandoned();
   await issuer.sweep();
 }

@@ -43,7 +43,7 @@ export class Access {
     this.#upstreams = parts.upstreams;
     this.#keys = parts.keys;
     parts.database.changes.listen(({ topic }) => {
-      if (topic === "virtual_key" || topic === "upstream") this.#drop();
+      if (topic === "virtual_key" || topic === "upstream" || topic === "user") this.#drop();
     });
   }
 

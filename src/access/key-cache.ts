@@ -19,7 +19,7 @@ export class KeyCache {
     this.#database = database;
     database.changes.listen(({ topic }) => {
       // Deleting an upstream removes its rows from keys.
-      if (topic === "virtual_key" || topic === "upstream") this.#drop();
+      if (topic === "virtual_key" || topic === "upstream" || topic === "user") this.#drop();
     });
   }
 

@@ -16,9 +16,11 @@ export interface KeyFilter {
 /** Reads keys with their configs, oldest first: two statements, however many keys. */
 export async function readKeys(db: Db | Tx, filter: KeyFilter): Promise<VirtualKey[]> {
   const rows = await matching(db, filter)
-    .selectAll()
-    .orderBy("created_at")
-    .orderBy("id")
+    .leftJoin("users", "users.id", "virtual_keys.user_id")
+    .selectAll("virtual_keys")
+    .select("users.is_active as user_active")
+    .orderBy("virtual_keys.created_at")
+    .orderBy("virtual_keys.id")
     .$if(filter.limit !== undefined, (query) => query.limit(filter.limit!).offset(filter.offset ?? 0))
     .execute();
   if (rows.length === 0) return [];
@@ -46,15 +48,20 @@ export async function countKeys(db: Db | Tx, filter: KeyFilter): Promise<number>
 function matching(db: Db | Tx, { ids, valueHash, userId, search }: KeyFilter) {
   return db
     .selectFrom("virtual_keys")
-    .$if(ids !== undefined, (query) => query.where("id", "in", [...ids!]))
+    .$if(ids !== undefined, (query) => query.where("virtual_keys.id", "in", [...ids!]))
     .$if(valueHash !== undefined, (query) => query.where("value_hash", "=", valueHash!))
     .$if(userId !== undefined, (query) => query.where("user_id", "=", userId!))
     .$if(search !== undefined, (query) =>
-      query.where(sql<boolean>`lower(name) like ${`%${likeLiteral(search!.toLowerCase())}%`} escape '\\'`),
+      query.where(
+        sql<boolean>`lower(virtual_keys.name) like ${`%${likeLiteral(search!.toLowerCase())}%`} escape '\\'`,
+      ),
     );
 }
 
-function toKey(row: Row<"virtual_keys">, configs: Row<"virtual_key_upstreams">[]): VirtualKey {
+function toKey(
+  row: Row<"virtual_keys"> & { user_active: number | null },
+  configs: Row<"virtual_key_upstreams">[],
+): VirtualKey {
   return {
     id: row.id,
     name: row.name,
@@ -63,6 +70,7 @@ function toKey(row: Row<"virtual_keys">, configs: Row<"virtual_key_upstreams">[]
     isActive: row.is_active === 1,
     expiresAt: row.expires_at ?? undefined,
     userId: row.user_id ?? undefined,
+    isOwnerActive: row.user_active !== 0,
     configs: configs.map((config) => ({
       upstreamId: config.upstream_id,
       tools: JSON.parse(config.tools_json) as string[],

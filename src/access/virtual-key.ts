@@ -15,6 +15,8 @@ export interface VirtualKey {
   expiresAt?: number;
   /** A key that belongs to a user acts as that user; never changes. */
   userId?: string;
+  /** Whether that user may act now; true for a key of nobody. */
+  isOwnerActive: boolean;
   configs: readonly KeyConfig[];
   source: "api" | "file";
   createdAt: number;
@@ -31,7 +33,7 @@ export type KeyAnswer =
 /** Whether a key counts at `now` (milliseconds). */
 export function judge(key: VirtualKey | undefined, now: number): KeyAnswer {
   if (!key) return { ok: false, reason: "unknown" };
-  if (!key.isActive) return { ok: false, reason: "inactive" };
+  if (!key.isActive || !key.isOwnerActive) return { ok: false, reason: "inactive" };
   if (key.expiresAt !== undefined && key.expiresAt <= now) return { ok: false, reason: "expired" };
   return { ok: true, key };
 }

@@ -163,15 +163,22 @@ export class VirtualKeys {
 
   /** Removes the key and, through the listeners, what hangs on it. Throws 404. */
   async delete(id: string, also?: AlsoKey): Promise<void> {
-    await this.#database.transaction(async (tx) => {
-      const before = await this.#locked(tx, id);
-      await also?.(tx, before);
-      for (const listener of this.listeners) await listener.deleted?.(tx, before);
-      await tx.deleteFrom("virtual_key_upstreams").where("virtual_key_id", "=", id).execute();
-      await tx.deleteFrom("virtual_keys").where("id", "=", id).execute();
-      for (const listener of this.listeners) await listener.changed?.(tx, before, undefined);
-      await this.#note(tx, id);
-    });
+    await this.#database.transaction((tx) => this.#delete(tx, id, also));
+  }
+
+  /** Removes every key of a user, in the transaction that removes the user. */
+  async deleteOf(tx: Tx, userId: string): Promise<void> {
+    for (const key of await readKeys(tx, { userId })) await this.#delete(tx, key.id);
+  }
+
+  async #delete(tx: Tx, id: string, also?: AlsoKey): Promise<void> {
+    const before = await this.#locked(tx, id);
+    await also?.(tx, before);
+    for (const listener of this.listeners) await listener.deleted?.(tx, before);
+    await tx.deleteFrom("virtual_key_upstreams").where("virtual_key_id", "=", id).execute();
+    await tx.deleteFrom("virtual_keys").where("id", "=", id).execute();
+    for (const listener of this.listeners) await listener.changed?.(tx, before, undefined);
+    await this.#note(tx, id);
   }
 
   /** Whether `value` is the key's own; for the file, whose values are compared at every start. */

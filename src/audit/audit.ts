@@ -1,3 +1,4 @@
+import { sql } from "kysely";
 import { newId, type Owner, type World } from "../base/index.ts";
 import type { Database, NewRow, Tx } from "../db/index.ts";
 
@@ -12,6 +13,18 @@ export interface AuditEntry {
   /** Names, ids, outcomes. Never a secret. */
   detail?: Record<string, unknown>;
 }
+
+const columns = [
+  "id",
+  "at",
+  "event",
+  "actor",
+  "owner_mode",
+  "owner_id",
+  "upstream_id",
+  "request_id",
+  "detail_json",
+] as const satisfies (keyof NewRow<"audit">)[];
 
 const MAX_WAITING = 10_000;
 const BATCH = 200;
@@ -43,7 +56,7 @@ export class Audit {
   async flush(): Promise<void> {
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.slice(0, BATCH);
-      await this.#database.db.insertInto("audit").values(batch).execute();
+      await this.#insert(batch);
       this.#waiting = this.#waiting.slice(batch.length);
     }
     if (this.#dropped > 0) {
@@ -52,10 +65,25 @@ export class Audit {
     }
   }
 
+  /** One parameter for the whole batch: a row of its own for each costs more than the call it tells of. */
+  async #insert(rows: readonly NewRow<"audit">[]): Promise<void> {
+    const { db, kind } = this.#database;
+    const batch = JSON.stringify(rows);
+    const names = sql.join(columns.map((name) => sql.ref(name)));
+    const values = sql.join(columns.map((name) => sql`value ->> ${sql.lit(name)}`));
+    const source =
+      kind === "postgres"
+        ? sql`select ${names} from json_populate_recordset(null::audit, ${batch}::json)`
+        : sql`select ${values} from json_each(${batch})`;
+    await sql`insert into audit (${names}) ${source}`.execute(db);
+  }
+
   #row(entry: AuditEntry): NewRow<"audit"> {
+    const at = this.#world.now().getTime();
     return {
-      id: newId(this.#world, "aud"),
-      at: this.#world.now().getTime(),
+      // Ids that begin with the time keep new rows together on disk.
+      id: newId(this.#world, `aud_${at.toString(36).padStart(9, "0")}`),
+      at,
       event: entry.event,
       actor: entry.actor,
       owner_mode: entry.owner?.mode ?? null,

@@ -18,6 +18,12 @@ export interface OutboundOptions {
 interface Lane {
   agent: Agent;
   allowed: ReadonlySet<string>;
+  targets: WeakMap<URL, Target>;
+}
+
+interface Target {
+  origin: string;
+  path: string;
 }
 
 /** Opens the one way out of the process. `HTTP_PROXY` and its kin are not read: a proxy would resolve names unchecked. */
@@ -48,7 +54,7 @@ function openLane(policy: EgressPolicy, options: OutboundOptions): Lane {
     // A server's Keep-Alive hint must not hold our sockets longer.
     keepAliveMaxTimeout: 2 * idle,
   });
-  return { agent, allowed };
+  return { agent, allowed, targets: new WeakMap() };
 }
 
 function toUrl(url: string | URL): URL {
@@ -68,11 +74,11 @@ async function guardedRequest(
   url: URL,
   request: OutboundRequest,
 ): Promise<Dispatcher.ResponseData> {
-  checkUrl(lane, url);
+  const { origin, path } = targetOf(lane, url);
   try {
     return await lane.agent.request({
-      origin: url.origin,
-      path: url.pathname + url.search,
+      origin,
+      path,
       method: request.method,
       headers: request.headers,
       body: request.body,
@@ -83,6 +89,16 @@ async function guardedRequest(
   } catch (error) {
     throw outboundFailure(error);
   }
+}
+
+/** What a URL comes to, judged once for each URL object: callers keep theirs and never change it. */
+function targetOf(lane: Lane, url: URL): Target {
+  const known = lane.targets.get(url);
+  if (known) return known;
+  checkUrl(lane, url);
+  const target = { origin: url.origin, path: url.pathname + url.search };
+  lane.targets.set(url, target);
+  return target;
 }
 
 async function guardedFetch(lane: Lane, url: URL, init: OutboundFetchInit): Promise<Response> {

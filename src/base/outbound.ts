@@ -1,3 +1,4 @@
+import type { EventEmitter } from "node:events";
 import type { Dispatcher } from "undici";
 
 /**
@@ -25,7 +26,8 @@ export interface OutboundRequest {
   method: "GET" | "POST" | "DELETE";
   headers: Record<string, string>;
   body?: string | Uint8Array;
-  signal?: AbortSignal;
+  /** Ends the exchange: an AbortSignal, or an emitter of `abort`, which costs a call less. */
+  signal?: AbortSignal | EventEmitter;
   headersTimeoutMs?: number;
   bodyTimeoutMs?: number;
 }

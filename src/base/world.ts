@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { randomFillSync } from "node:crypto";
 import type { Log } from "./log.ts";
 import type { Outbound } from "./outbound.ts";
 
@@ -10,11 +10,31 @@ export interface World {
   log: Log;
 }
 
+const POOL_BYTES = 4096;
+
+/** The system's randomness, drawn in larger pieces: one draw costs more than everything else an id is made of. */
+function pooledRandom(): World["random"] {
+  const pool = Buffer.alloc(POOL_BYTES);
+  let next = POOL_BYTES;
+  return (bytes) => {
+    if (bytes > POOL_BYTES) return randomFillSync(new Uint8Array(bytes));
+    if (next + bytes > POOL_BYTES) {
+      randomFillSync(pool);
+      next = 0;
+    }
+    const drawn = Uint8Array.from(pool.subarray(next, next + bytes));
+    // What was given out must not stay readable here.
+    pool.fill(0, next, next + bytes);
+    next += bytes;
+    return drawn;
+  };
+}
+
 /** The real clock and randomness; the only place that reads them. */
 export function systemWorld(parts: { outbound: Outbound; log: Log }): World {
   return {
     now: () => new Date(),
-    random: (bytes) => randomBytes(bytes),
+    random: pooledRandom(),
     outbound: parts.outbound,
     log: parts.log,
   };

@@ -10,6 +10,7 @@ import { endedLink, type LinkData, linkPath } from "./links.ts";
 import { againPage } from "./pages.ts";
 import type { ConnectParts } from "./parts.ts";
 import { stateCookie, type TripData } from "./round-trip.ts";
+import { refuseSwitchedOff, switchedOff } from "./standing.ts";
 
 type Trip = Flow<TripData>;
 
@@ -48,7 +49,8 @@ async function comeBack(parts: ConnectParts, request: Request, url: URL): Promis
   const answer = unrepeated(url.searchParams);
   const { state } = answer;
   if (!state) throw notOurs();
-  await checkBrowser(parts, request, state);
+  const waiting = await checkBrowser(parts, request, state);
+  await refuseSwitchedOff(parts, { owner: waiting.owner!, upstreamId: waiting.upstreamId! });
   const trip = await claim(parts, state);
   const { data } = trip;
   // The path is part of the answer: an upstream's own redirect URI tells mix-ups apart (UP-04, UP-05).
@@ -60,7 +62,7 @@ async function comeBack(parts: ConnectParts, request: Request, url: URL): Promis
 }
 
 /** Before anything else: the browser that left is the one that comes back. Otherwise `state` stays unclaimed (CB-15). */
-async function checkBrowser(parts: ConnectParts, request: Request, state: string): Promise<void> {
+async function checkBrowser(parts: ConnectParts, request: Request, state: string): Promise<Trip> {
   const found = await parts.flows.peek<TripData>(parts.database.db, "state", {
     handleHash: parts.hash.of("state", state),
   });
@@ -69,10 +71,11 @@ async function checkBrowser(parts: ConnectParts, request: Request, state: string
   const value = readCookie(request, stateCookie(parts, state));
   if (value === undefined || parts.hash.of("flow_cookie", value) !== found.flow.browserHash) throw notYours();
   const { owner } = found.flow;
-  if (owner?.mode !== "user") return;
+  if (owner?.mode !== "user") return found.flow;
   // Protocol document §3.3 step 6: still the same person, not only the same browser.
   const signedIn = await parts.sessions.of(request);
   if (signedIn?.user.id !== owner.id) throw notYours();
+  return found.flow;
 }
 
 async function claim(parts: ConnectParts, state: string): Promise<Trip> {
@@ -140,12 +143,18 @@ async function store(parts: ConnectParts, trip: Trip, token: Token): Promise<Res
     oauthConfigId: trip.data.config_id,
     issuer: trip.data.issuer,
   };
+  // Switched off while the provider answered: nothing is stored, and the link stays for when it is on again.
+  const stopped = await switchedOff(parts, { owner, upstreamId });
+  if (stopped) {
+    await parts.database.transaction((tx) => parts.vault.disown(tx, upstreamId, secret, owner));
+    throw stopped;
+  }
   const link = await parts.database.transaction(async (tx) => {
     const taken = await parts.flows.take<LinkData>(tx, "connect", { id: trip.parentId! }, "connected");
     const stored = taken && (await parts.vault.put(tx, { owner, upstreamId, account: trip.account, secret }));
     if (!stored) {
       // Nobody wants these tokens any more; the provider is told.
-      await parts.vault.disown(tx, upstreamId, secret);
+      await parts.vault.disown(tx, upstreamId, secret, owner);
       if (taken)
         await tx.updateTable("flows").set({ outcome: "access_lost" }).where("id", "=", taken.id).execute();
       return undefined;

@@ -27,6 +27,10 @@ import { Connect } from "./index.ts";
 
 export const adminToken = "admin-token-admin-token-admin";
 
+export interface HeaderVerification {
+  headers(upstream: Upstream, headers: Readonly<Record<string, Hidden>>): Promise<unknown>;
+}
+
 /** Every part that connect/ stands on, real, with a real provider and a real upstream; served on a free port. */
 export interface Rig {
   base: string;
@@ -46,10 +50,12 @@ export interface Rig {
   /** What the consent gate of this test lets through: consent flow id by upstream id. */
   gate: Map<string, string>;
   grants: Map<string, string>;
+  /** What the live upstream says to header values; takes all of them unless a test says otherwise. */
+  verify: HeaderVerification;
   person(name: string, role?: "admin" | "member"): Promise<{ owner: Owner; browser: Browser }>;
   browser(): Browser;
   key(name: string): Promise<{ owner: Owner; value: string }>;
-  api(path: string, options?: { method?: string; bearer?: string }): Promise<Response>;
+  api(path: string, options?: { method?: string; bearer?: string; body?: unknown }): Promise<Response>;
 }
 
 export async function rig(open: OpenDatabase, closing: (() => Promise<unknown>)[]): Promise<Rig> {
@@ -100,13 +106,15 @@ export async function rig(open: OpenDatabase, closing: (() => Promise<unknown>)[
       const { key, value } = await parts.keys.create({ name, configs: [], source: "api" });
       return { owner: { mode: "vk", id: key.id }, value: value.reveal() };
     },
-    api: (path, { method = "GET", bearer } = {}) =>
+    api: (path, { method = "GET", bearer, body } = {}) =>
       parts.app.request(new URL(path, front.origin), {
         method,
         headers: {
           host: new URL(front.origin).host,
           ...(bearer ? { authorization: `Bearer ${bearer}` } : {}),
+          ...(body === undefined ? {} : { "content-type": "application/json" }),
         },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       }) as Promise<Response>,
   };
 }
@@ -131,29 +139,33 @@ async function build({
   const users = new Users({ database, world });
   const sessions = new Sessions({ database, world, hash, settings, users });
   const setup = new Setup({ database, flows, hash, settings, world, users, sessions });
-  const vault = new Vault({ world, database, seal, flows, outbox, oauth });
+  const audit = new Audit({ database, world });
+  const vault = new Vault({ world, database, seal, flows, outbox, audit, oauth });
   const limits = new RateLimits(world);
   const gate = new Map<string, string>();
   const grants = new Map<string, string>();
+  const verify: HeaderVerification = { headers: async () => [] };
   const connect = new Connect({
     world,
     database,
     flows,
     hash,
     settings,
-    audit: new Audit({ database, world }),
+    audit,
     rateLimits: limits,
     sessions,
     vault,
     upstreams,
     oauth,
     virtualKeys: keys,
+    verifyHeaders: (upstream, headers) => verify.headers(upstream, headers),
     consentGate: async (_request, flowId, upstreamId) => {
       if (gate.get(upstreamId) !== flowId) throw new Problem("forbidden", "not_allowed", "Not this one.");
       return {
         flowId,
         identity: { owner: { mode: "vk", id: "vk_consent" } },
         returnTo: `/oauth/consent/mcps?flow_id=${flowId}`,
+        display: "a key of this test",
       };
     },
     grantBrowserHash: async (id) => grants.get(id),
@@ -169,7 +181,7 @@ async function build({
   const routes = [...identityRoutes({ users, sessions, setup, settings }), ...connect.routes()];
   const authenticate = guard.authenticate.bind(guard);
   const app = mount(routes, { world, settings, limits, authenticate });
-  return { seal, hash, flows, outbox, upstreams, keys, sessions, vault, connect, gate, grants, app };
+  return { seal, hash, flows, outbox, upstreams, keys, sessions, vault, connect, gate, grants, verify, app };
 }
 
 /** A person with an account here, signed in in a browser of their own. */

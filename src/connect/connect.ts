@@ -2,9 +2,12 @@ import { type Owner, Problem } from "../base/index.ts";
 import type { Route } from "../http/index.ts";
 import { callbackRoutes } from "./callback.ts";
 import { flowRoutes } from "./flow-routes.ts";
+import { consentHeaderRoutes } from "./header-consent.ts";
+import { headerRoutes } from "./header-routes.ts";
 import { linkPageRoutes } from "./link-page.ts";
-import { linkPath, startLink } from "./links.ts";
-import { type ConnectParts, isPerUserOAuth } from "./parts.ts";
+import { type LinkOptions, linkPath, startLink } from "./links.ts";
+import { type ConnectParts, kindOf } from "./parts.ts";
+import { revokeAllRoute } from "./revoke-all.ts";
 import { sessionRoutes } from "./session-routes.ts";
 
 /** A pending connect link. `expiresAt` in milliseconds since 1970. */
@@ -32,9 +35,10 @@ export class Connect {
     owner: Owner,
     upstream: { id: string; name: string },
     account = "",
-    options: { replace?: boolean; by?: string } = {},
+    options: Pick<LinkOptions, "replace" | "by" | "unless"> = {},
   ): Promise<Started> {
-    if (!isPerUserOAuth(this.#parts.upstreams.find(upstream.id))) {
+    const kind = kindOf(this.#parts.upstreams.find(upstream.id));
+    if (kind === undefined) {
       throw new Problem(
         "invalid",
         "unsupported",
@@ -42,16 +46,19 @@ export class Connect {
       );
     }
     const link = await startLink(this.#parts, { owner, upstreamId: upstream.id, account }, options);
-    const url = new URL(linkPath(link.id), this.#parts.settings.baseUrl).href;
-    return { flowId: link.id, url, expiresAt: link.expiresAt, kind: "oauth" };
+    const url = new URL(linkPath(link.id, kind), this.#parts.settings.baseUrl).href;
+    return { flowId: link.id, url, expiresAt: link.expiresAt, kind };
   }
 
   routes(): Route[] {
     return [
+      revokeAllRoute(this.#parts),
       ...sessionRoutes(this.#parts, this),
       ...linkPageRoutes(this.#parts),
       ...flowRoutes(this.#parts),
       ...callbackRoutes(this.#parts),
+      ...headerRoutes(this.#parts),
+      ...consentHeaderRoutes(this.#parts),
     ];
   }
 }

@@ -10,13 +10,13 @@ import type { TripData } from "./round-trip.ts";
  * the provider is not what it was then (mix-up; RFC 9700 §4.4).
  */
 export async function redeem(
-  parts: ConnectParts,
+  parts: Pick<ConnectParts, "world">,
   authorization: UpstreamAuthorization | undefined,
   trip: TripData,
   callback: { parameters: URLSearchParams; verifier: string },
 ): Promise<TokenAnswer | undefined> {
   if (!authorization || !isTheSame(authorization, trip)) return undefined;
-  const { server, client, clientAuth, resource } = authorization;
+  const { server, client, clientAuth, resource, facts } = authorization;
   const { parameters, verifier } = callback;
   const checked = oauth.validateAuthResponse(server, client, parameters, parameters.get("state")!);
   try {
@@ -33,7 +33,8 @@ export async function redeem(
         additionalParameters: resource === undefined ? undefined : { resource },
       },
     );
-    return await readTokenAnswer(server, client, response, parts.world.now().getTime(), "code");
+    const now = parts.world.now().getTime();
+    return await readTokenAnswer(server, client, response, now, "code", facts?.token);
   } catch (error) {
     if (error instanceof OutboundError) return { outcome: "unavailable", reason: error.reason };
     throw error;

@@ -2,9 +2,10 @@ import { z } from "zod";
 import { Problem, sameOwner } from "../base/index.ts";
 import { json, type Route, redirect } from "../http/index.ts";
 import { isAdmin, ownerOf, type Principal, route } from "../identity/index.ts";
+import type { Upstream } from "../upstreams/index.ts";
 import { getUpstream } from "./link-page.ts";
 import { getLink, type Link, startLink, unknownLink } from "./links.ts";
-import { type ConnectParts, isPerUserOAuth } from "./parts.ts";
+import { type ConnectParts, isPerUserHeaders, isPerUserOAuth } from "./parts.ts";
 import { depart } from "./round-trip.ts";
 import { identityFields } from "./session-view.ts";
 
@@ -27,7 +28,7 @@ export function flowRoutes(parts: ConnectParts): Route[] {
       params,
       answers: { 200: { description: "The link and what it connects" } },
       handle: async ({ params, caller }) =>
-        json(await describe(parts, await getVisible(parts, params.id, caller))),
+        json(await describe(parts, await getOAuthLink(parts, params.id, caller))),
     }),
     route({
       method: "GET",
@@ -45,7 +46,7 @@ export function flowRoutes(parts: ConnectParts): Route[] {
         200: { description: "The provider's `authorize_url`; the answer sets the cookie that it needs" },
       },
       handle: async ({ params, caller }) => {
-        const link = await getVisible(parts, params.id, caller);
+        const link = await getOAuthLink(parts, params.id, caller);
         if (!mayStart(link, caller)) throw notYourLink();
         const departure = await depart(parts, link, getUpstream(parts, link));
         return json({ authorize_url: departure.url }, 200, Object.fromEntries([departure.cookie]));
@@ -88,7 +89,7 @@ function consentRoute(parts: ConnectParts): Route {
 }
 
 /** A link that the caller may not see is 404, like one that does not exist. */
-async function getVisible(parts: ConnectParts, id: string, caller: Principal): Promise<Link> {
+export async function getVisible(parts: ConnectParts, id: string, caller: Principal): Promise<Link> {
   const row = await parts.database.db
     .selectFrom("flows")
     .select(["owner_mode", "owner_id"])
@@ -101,15 +102,22 @@ async function getVisible(parts: ConnectParts, id: string, caller: Principal): P
   return getLink(parts, id);
 }
 
+/** The same for a link that is finished at a provider; header links have addresses of their own. */
+async function getOAuthLink(parts: ConnectParts, id: string, caller: Principal): Promise<Link> {
+  const link = await getVisible(parts, id, caller);
+  if (isPerUserHeaders(parts.upstreams.find(link.upstreamId))) throw unknownLink();
+  return link;
+}
+
 /** A `user` link needs that user's login, a key is not enough (contract section 1). */
-function mayStart(link: Link, caller: Principal): boolean {
+export function mayStart(link: Link, caller: Principal): boolean {
   if (link.owner.mode === "discovery") return caller.kind === "user" && caller.role === "admin";
   const own = ownerOf(caller);
   if (!own || !sameOwner(own, link.owner)) return false;
   return link.owner.mode !== "user" || caller.kind === "user";
 }
 
-function notYourLink(): Problem {
+export function notYourLink(): Problem {
   return new Problem(
     "forbidden",
     "link_of_another_identity",
@@ -119,6 +127,12 @@ function notYourLink(): Problem {
 
 async function describe(parts: ConnectParts, link: Link): Promise<unknown> {
   const upstream = getUpstream(parts, link);
+  const { has_active, ...described } = await describeLink(parts, link, upstream);
+  return { ...described, oauth_config_id: upstream.oauthConfigId, has_active_token: has_active };
+}
+
+/** What links of both kinds show. */
+export async function describeLink(parts: ConnectParts, link: Link, upstream: Upstream) {
   const held = await parts.vault.statuses(link.owner, [link.upstreamId]);
   const names = await identityNames(parts, link);
   return {
@@ -126,11 +140,10 @@ async function describe(parts: ConnectParts, link: Link): Promise<unknown> {
     flow_mode: link.owner.mode,
     status: "pending",
     mcp_client: { client_id: upstream.id, name: upstream.name },
-    oauth_config_id: upstream.oauthConfigId,
     ...identityFields(link.owner, names),
     expires_at: new Date(link.expiresAt).toISOString(),
     created_at: new Date(link.createdAt).toISOString(),
-    has_active_token: held.get(link.upstreamId)?.status === "active" && !held.get(link.upstreamId)?.orphaned,
+    has_active: held.get(link.upstreamId)?.status === "active" && !held.get(link.upstreamId)?.orphaned,
   };
 }
 

@@ -3,10 +3,12 @@ import { Problem } from "../base/index.ts";
 import { type Route, redirect } from "../http/index.ts";
 import { route } from "../identity/index.ts";
 import type { Upstream } from "../upstreams/index.ts";
-import { mayFinish, opener } from "./finisher.ts";
+import { mayFinish, type Opener, opener } from "./finisher.ts";
+import { takeHeaderForm } from "./header-form.ts";
+import { headerPage } from "./header-page.ts";
 import { getLink, type Link, linkPath } from "./links.ts";
 import { connectedPage, linkPage, signInFirstPage } from "./pages.ts";
-import { type ConnectParts, isPerUserOAuth } from "./parts.ts";
+import { type ConnectParts, isPerUserHeaders, kindOf } from "./parts.ts";
 import { depart } from "./round-trip.ts";
 
 const tag = "Connect";
@@ -29,9 +31,10 @@ export function linkPageRoutes(parts: ConnectParts): Route[] {
         flow: z.string().min(1).max(200),
         kind: z.enum(["oauth", "headers"]).optional(),
         error: z.string().max(100).optional(),
+        field: z.string().max(128).optional(),
       }),
       answers: { 200: { description: "What will be connected, for whom, and one button" } },
-      handle: ({ request, query }) => show(parts, request, query.flow, query.error),
+      handle: ({ request, query }) => show(parts, request, query),
     }),
     route({
       method: "POST",
@@ -43,12 +46,18 @@ export function linkPageRoutes(parts: ConnectParts): Route[] {
       csrf: "page",
       rate: "guess",
       errors: "page",
-      form: z.object({
-        flow: z.string().min(1).max(200),
-        vk: z.string().max(4096).optional(),
-        session: z.string().max(4096).optional(),
-      }),
-      answers: { 303: { description: "To the provider, with a cookie bound to `state`" } },
+      form: z
+        .object({
+          flow: z.string().min(1).max(200),
+          vk: z.string().max(4096).optional(),
+          session: z.string().max(4096).optional(),
+        })
+        .catchall(z.string()),
+      answers: {
+        303: {
+          description: "To the provider, with a cookie bound to `state`; or to the end of a header form",
+        },
+      },
       handle: ({ request, body }) => goOn(parts, request, body),
     }),
   ];
@@ -57,8 +66,7 @@ export function linkPageRoutes(parts: ConnectParts): Route[] {
 async function show(
   parts: ConnectParts,
   request: Request,
-  flowId: string,
-  error?: string,
+  { flow: flowId, error, field }: { flow: string; error?: string; field?: string },
 ): Promise<Response> {
   const found = await parts.flows.peek(parts.database.db, "connect", { id: flowId });
   if (found.state === "ended" && found.outcome === "connected")
@@ -67,6 +75,8 @@ async function show(
   const upstream = getUpstream(parts, link);
   const who = await opener(parts, request, link);
   if (who.step === "sign_in") return signInFirstPage(link, upstream);
+  if (isPerUserHeaders(upstream))
+    return showHeaderForm(parts, request, link, { upstream, who, error, field });
   const { server } = await parts.oauth.prepare(upstream);
   return linkPage({
     link,
@@ -81,16 +91,39 @@ async function show(
 async function goOn(
   parts: ConnectParts,
   request: Request,
-  form: { flow: string; vk?: string; session?: string },
+  form: { flow: string; vk?: string; session?: string; [field: string]: string | undefined },
 ): Promise<Response> {
   const link = await getLink(parts, form.flow);
   const upstream = getUpstream(parts, link);
   if (!(await mayFinish(parts, request, link, form))) {
     const error = link.owner.mode === "vk" ? "wrong_key" : "wrong_session";
-    return redirect(`${linkPath(link.id)}&${new URLSearchParams({ error })}`);
+    return redirect(`${linkPath(link.id, kindOf(upstream))}&${new URLSearchParams({ error })}`);
+  }
+  if (isPerUserHeaders(upstream)) {
+    const here = linkPath(link.id, "headers");
+    return takeHeaderForm({ parts, link, upstream, form, here, done: link.data.return_to ?? here });
   }
   const departure = await depart(parts, link, upstream);
   return redirect(departure.url, 303, [departure.cookie]);
+}
+
+function showHeaderForm(
+  parts: ConnectParts,
+  request: Request,
+  link: Link,
+  { upstream, who, error, field }: { upstream: Upstream; who: Opener; error?: string; field?: string },
+): Promise<Response> {
+  return describeIdentity(parts, request, link).then((identity) =>
+    headerPage({
+      upstream,
+      identity,
+      action: path,
+      hidden: { flow: link.id },
+      ask: who.step === "ask" ? who.field : undefined,
+      error,
+      field,
+    }),
+  );
 }
 
 /** The service's name; the page itself is no secret, so links of signed-in people stay nameless for others. */
@@ -106,7 +139,7 @@ async function connectedName(parts: ConnectParts, flowId: string): Promise<strin
 
 export function getUpstream(parts: ConnectParts, link: Link): Upstream {
   const upstream = parts.upstreams.find(link.upstreamId);
-  if (isPerUserOAuth(upstream)) return upstream;
+  if (upstream && kindOf(upstream) !== undefined) return upstream;
   throw new Problem("gone", "link_ended", "The service of this link is not offered here any more.");
 }
 

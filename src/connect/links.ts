@@ -18,18 +18,21 @@ export interface LinkOptions {
   /** The consent that the link belongs to; it ends with it. */
   parentId?: string;
   returnTo?: string;
+  /** Asked once nobody else can change the binding's links; throws when there must be no link any more. */
+  unless?(tx: Tx): Promise<void>;
 }
 
 export const LINK_MS = 15 * 60_000;
 const STILL_GOOD_MS = 5 * 60_000;
 
 /** The page behind a link. The id is no secret and proves nothing (protocol document §3.3). */
-export function linkPath(flowId: string): string {
-  return `/workspace/mcp-sessions/auth?${new URLSearchParams({ flow: flowId })}`;
+export function linkPath(flowId: string, kind: "oauth" | "headers" = "oauth"): string {
+  const query = new URLSearchParams({ flow: flowId, ...(kind === "headers" ? { kind } : {}) });
+  return `/workspace/mcp-sessions/auth?${query}`;
 }
 
 /**
- * The one pending link of a binding. The database allows one; who loses the race for it reads again. A pending one is
+ * The one pending link of a binding. The database allows one; whoever comes second waits and finds it. A pending one is
  * handed out while five minutes remain, so that parallel calls never end an open tab.
  */
 export async function startLink(
@@ -37,12 +40,20 @@ export async function startLink(
   binding: { owner: Owner; upstreamId: string; account: string },
   options: LinkOptions,
 ): Promise<Link> {
-  try {
-    return await parts.database.transaction((tx) => pendingOrNew(parts, tx, binding, options));
-  } catch {
-    // The unique index refused ours: somebody else's is there now. Anything else fails again.
-    return await parts.database.transaction((tx) => pendingOrNew(parts, tx, binding, options));
-  }
+  return parts.database.transaction(async (tx) => {
+    await holdBinding(parts, tx, binding);
+    await options.unless?.(tx);
+    return pendingOrNew(parts, tx, binding, options);
+  });
+}
+
+/** Links of one binding are made, replaced and deleted one at a time; two at once would end each other's. */
+export function holdBinding(
+  parts: Pick<ConnectParts, "database">,
+  tx: Tx,
+  { owner, upstreamId, account }: { owner: Owner; upstreamId: string; account: string },
+): Promise<void> {
+  return parts.database.hold(tx, ["connect", owner.mode, owner.id, upstreamId, account]);
 }
 
 async function pendingOrNew(

@@ -1,16 +1,23 @@
 import { type Html, html, page } from "../http/index.ts";
 import type { Upstream } from "../upstreams/index.ts";
 import { type Link, linkPath } from "./links.ts";
+import { kindOf } from "./parts.ts";
 
 /** Only sentences of this table reach a page; an unknown code says something general. */
-const errors: Record<string, string> = {
+export const pageErrors: Record<string, string> = {
   wrong_key: "That is not the virtual key this link was made for. Check it and try again.",
+  headers_missing: "Enter a value.",
+  invalid_header:
+    "This value cannot be sent. It must be one line of letters, digits and signs, without spaces at the ends.",
+  headers_refused: "The service does not accept this. Check what you typed and try again. Nothing was saved.",
+  upstream_unavailable: "The service could not be asked just now. Nothing was saved. Try again in a moment.",
+  mcp_client_changed: "The service was changed meanwhile. Nothing was saved. Fill in the form again.",
   wrong_session: "That is not the session value this link was made for. Check it and try again.",
 };
 
 function errorNote(code: string | undefined): Html {
   if (code === undefined) return html``;
-  return html`<p class="error" role="alert">${errors[code] ?? "That did not work. Try again."}</p>`;
+  return html`<p class="error" role="alert">${pageErrors[code] ?? "That did not work. Try again."}</p>`;
 }
 
 export interface LinkPage {
@@ -48,7 +55,7 @@ ${ask ? question(ask) : html``}
   });
 }
 
-function question(field: "vk" | "session"): Html {
+export function question(field: "vk" | "session"): Html {
   if (field === "vk") {
     return html`<label for="vk">Your virtual key</label>
 <input id="vk" name="vk" type="password" autocomplete="off" required aria-describedby="vk-hint">
@@ -60,7 +67,7 @@ function question(field: "vk" | "session"): Html {
 }
 
 export function signInFirstPage(link: Link, upstream: Upstream): Promise<Response> {
-  const login = `/login?${new URLSearchParams({ return_to: linkPath(link.id) })}`;
+  const login = `/login?${new URLSearchParams({ return_to: linkPath(link.id, kindOf(upstream)) })}`;
   const who = link.owner.mode === "discovery" ? "an administrator" : "the person who asked for it";
   return page({
     title: "Sign in first",

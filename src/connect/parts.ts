@@ -1,5 +1,5 @@
 import type { Audit } from "../audit/index.ts";
-import type { KeyedHash, Owner, Settings, World } from "../base/index.ts";
+import type { Hidden, KeyedHash, Owner, Settings, World } from "../base/index.ts";
 import type { Database, Flows } from "../db/index.ts";
 import type { RateLimits } from "../http/index.ts";
 import type { Sessions } from "../identity/index.ts";
@@ -8,13 +8,18 @@ import type { Vault } from "../vault/index.ts";
 
 /**
  * The issuer's check of a consent flow (its cookie, the approval, access; contract section 3); throws its 401 or 403.
- * `returnTo`: the services page, a path of ours.
+ * `returnTo`: the services page, a path of ours. `display`: the chosen identity, in words.
  */
 export type ConsentGate = (
   request: Request,
   flowId: string,
   upstreamId: string,
-) => Promise<{ flowId: string; identity: { owner: Owner; virtualKeyId?: string }; returnTo: string }>;
+) => Promise<{
+  flowId: string;
+  identity: { owner: Owner; virtualKeyId?: string };
+  returnTo: string;
+  display: string;
+}>;
 
 export interface ConnectParts {
   world: World;
@@ -35,6 +40,8 @@ export interface ConnectParts {
     authenticate(value: string): Promise<{ ok: true; key: { id: string } } | { ok: false; reason: string }>;
     find(id: string): Promise<{ id: string; name: string } | undefined>;
   };
+  /** Tries header values on the live upstream (relay/). Throws 422 `headers_refused`, or 502 and 504. */
+  verifyHeaders(upstream: Upstream, headers: Readonly<Record<string, Hidden>>): Promise<unknown>;
   consentGate: ConsentGate;
   /** The keyed hash of the cookie that the browser of this session grant holds (purpose `grant_cookie`). */
   grantBrowserHash(grantId: string): Promise<string | undefined>;
@@ -42,7 +49,18 @@ export interface ConnectParts {
   anonymousSessionId(value: string): string;
 }
 
-/** Everything here speaks of upstreams whose credentials people bring by OAuth. */
+/** Upstreams whose credentials people bring by OAuth. */
 export function isPerUserOAuth(upstream: Upstream | undefined): upstream is Upstream {
   return upstream?.authType === "per_user_oauth";
+}
+
+/** Upstreams for which people submit header values. */
+export function isPerUserHeaders(upstream: Upstream | undefined): upstream is Upstream {
+  return upstream?.authType === "per_user_headers";
+}
+
+/** How people connect an upstream; undefined when they do not. */
+export function kindOf(upstream: Upstream | undefined): "oauth" | "headers" | undefined {
+  if (isPerUserOAuth(upstream)) return "oauth";
+  return isPerUserHeaders(upstream) ? "headers" : undefined;
 }

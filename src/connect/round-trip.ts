@@ -4,6 +4,7 @@ import { cookie, cookieName } from "../http/index.ts";
 import type { Upstream, UpstreamAuthorization } from "../upstreams/index.ts";
 import { extendLink, type Link } from "./links.ts";
 import type { ConnectParts } from "./parts.ts";
+import { refuseSwitchedOff } from "./standing.ts";
 
 /** What was true when the browser left for the provider; the callback holds the answer against it. */
 export interface TripData extends FlowData {
@@ -28,6 +29,7 @@ const TRIP_MS = 10 * 60_000;
  * (MCP security best practices, confused deputy). An earlier trip of the same link ends.
  */
 export async function depart(parts: ConnectParts, link: Link, upstream: Upstream): Promise<Departure> {
+  await refuseSwitchedOff(parts, link);
   const authorization = await parts.oauth.prepare(upstream);
   const state = newSecret(parts.world);
   const browser = newSecret(parts.world);
@@ -66,13 +68,22 @@ export function stateCookie(parts: ConnectParts, state: string): string {
   return cookieName("state", parts.settings, sha256(state).slice(0, 16));
 }
 
-function authorizationUrl(authorization: UpstreamAuthorization, state: string, verifier: string): string {
-  const { server, client, redirectUri, resource, scopes } = authorization;
+/** RFC 6749 §4.1.1 with PKCE, and what the provider's profile adds; nothing of ours can be replaced by it. */
+export function authorizationUrl(
+  authorization: UpstreamAuthorization,
+  state: string,
+  verifier: string,
+): string {
+  const { server, client, redirectUri, resource, scopes, facts } = authorization;
   const url = new URL(server.authorization_endpoint!);
   // MCP security best practices, "Authorization URL validation": never javascript: and its kin.
   if (url.protocol !== "https:" && url.protocol !== "http:")
     throw new Error("an authorization endpoint that is no web page");
+  const scope = scopes.length > 0 ? scopes.join(facts?.scope?.separator ?? " ") : undefined;
   const parameters: Record<string, string | undefined> = {
+    // OpenID Connect Core §11: a refresh token is given only with consent.
+    prompt: scopes.includes("offline_access") ? "consent" : undefined,
+    ...facts?.authorize,
     response_type: "code",
     client_id: client.client_id,
     redirect_uri: redirectUri,
@@ -81,9 +92,7 @@ function authorizationUrl(authorization: UpstreamAuthorization, state: string, v
     code_challenge_method: "S256",
     // RFC 8707 §2.1
     resource,
-    scope: scopes.length > 0 ? scopes.join(" ") : undefined,
-    // OpenID Connect Core §11: a refresh token is given only with consent.
-    prompt: scopes.includes("offline_access") ? "consent" : undefined,
+    [facts?.scope?.parameter ?? "scope"]: scope,
   };
   for (const [name, value] of Object.entries(parameters)) {
     if (value !== undefined) url.searchParams.set(name, value);

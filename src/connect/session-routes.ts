@@ -1,9 +1,11 @@
 import { z } from "zod";
 import { type Owner, Problem } from "../base/index.ts";
+import type { Tx } from "../db/index.ts";
 import { commaList, json, noContent, pageQuery, type Route } from "../http/index.ts";
 import { actorOf, isAdmin, ownerOf, type Principal, route } from "../identity/index.ts";
 import { findSession, listSessions, type SessionRow, type SessionScope } from "../vault/index.ts";
 import type { Connect } from "./connect.ts";
+import { holdBinding } from "./links.ts";
 import type { ConnectParts } from "./parts.ts";
 import { mayReauth, sessionView } from "./session-view.ts";
 
@@ -73,13 +75,22 @@ function reauthRoute(parts: ConnectParts, connect: Connect): Route {
       403: { description: "Orphaned, or not the caller's own" },
     },
     handle: async ({ params, caller, requestId }) => {
-      const row = await getVisible(parts, params.id, caller);
+      const row = await getSession(parts, params.id, caller);
       const owner: Owner = { mode: row.owner_mode, id: row.owner_id };
       const upstream = parts.upstreams.find(row.upstream_id);
       if (row.kind === "flow" || !upstream) throw unknownSession();
       refuseReauth(row, owner, caller);
       const by = actorOf(caller);
-      const { flowId, url } = await connect.start(owner, upstream, row.account, { replace: true, by });
+      // A delete that comes between the look above and the link must not find it made afterwards.
+      const unless = async (tx: Tx) => {
+        if ((await parts.vault.generationOf(tx, owner, upstream.id, row.account)) === 0)
+          throw unknownSession();
+      };
+      const { flowId, url, kind } = await connect.start(owner, upstream, row.account, {
+        replace: true,
+        by,
+        unless,
+      });
       await parts.audit.append(undefined, {
         event: "session.reauth_started",
         actor: by,
@@ -88,7 +99,8 @@ function reauthRoute(parts: ConnectParts, connect: Connect): Route {
         requestId,
         detail: { session_id: row.id, flow_id: flowId },
       });
-      return json({ authorize_url: url, session_id: flowId });
+      const started = { authorize_url: url, session_id: flowId };
+      return json(kind === "headers" ? { ...started, submit_url: url, kind } : started);
     },
   });
 }
@@ -108,13 +120,6 @@ function refuseReauth(row: SessionRow, owner: Owner, caller: Principal): void {
       "This identity may not use the service any more. Ask an administrator to restore access; then it works again by itself.",
     );
   }
-  if (row.kind === "header") {
-    throw new Problem(
-      "invalid",
-      "unsupported",
-      "Header credentials cannot be edited here. Delete this session and connect again.",
-    );
-  }
 }
 
 function deleteRoute(parts: ConnectParts): Route {
@@ -131,29 +136,40 @@ function deleteRoute(parts: ConnectParts): Route {
     params,
     answers: { 204: { description: "Gone here at once; the provider is told when it can be" } },
     handle: async ({ params, caller, requestId }) => {
-      const row = await getVisible(parts, params.id, caller);
-      const owner: Owner = { mode: row.owner_mode, id: row.owner_id };
-      const gone = await parts.database.transaction(async (tx) => {
-        const removed =
-          row.kind === "flow"
-            ? (await parts.flows.take(tx, "connect", { id: row.id }, "revoked")) !== undefined
-            : await parts.vault.revoke(tx, row.id, "deleted");
-        if (!removed) return false;
-        await parts.flows.end(tx, { kind: "state", parentId: row.id }, "revoked");
-        await parts.audit.append(tx, {
-          event: "session.revoked",
-          actor: actorOf(caller),
-          owner,
-          upstreamId: row.upstream_id,
-          requestId,
-          detail: { session_id: row.id, kind: row.kind },
-        });
-        return true;
-      });
-      if (!gone) throw unknownSession();
-      return noContent();
+      const row = await getSession(parts, params.id, caller);
+      return deleteSession(parts, row, caller, requestId);
     },
   });
+}
+
+/** Deletes a row of the list, whatever its kind; 404 when somebody else was faster. */
+export async function deleteSession(
+  parts: ConnectParts,
+  row: SessionRow,
+  caller: Principal,
+  requestId: string,
+): Promise<Response> {
+  const owner: Owner = { mode: row.owner_mode, id: row.owner_id };
+  const gone = await parts.database.transaction(async (tx) => {
+    await holdBinding(parts, tx, { owner, upstreamId: row.upstream_id, account: row.account });
+    const removed =
+      row.kind === "flow"
+        ? (await parts.flows.take(tx, "connect", { id: row.id }, "revoked")) !== undefined
+        : await parts.vault.revoke(tx, row.id, "deleted");
+    if (!removed) return false;
+    await parts.flows.end(tx, { kind: "state", parentId: row.id }, "revoked");
+    await parts.audit.append(tx, {
+      event: "session.revoked",
+      actor: actorOf(caller),
+      owner,
+      upstreamId: row.upstream_id,
+      requestId,
+      detail: { session_id: row.id, kind: row.kind },
+    });
+    return true;
+  });
+  if (!gone) throw unknownSession();
+  return noContent();
 }
 
 function scopeOf(caller: Principal): SessionScope {
@@ -164,13 +180,13 @@ function scopeOf(caller: Principal): SessionScope {
 }
 
 /** What the caller may not see is 404, the same 404 as what does not exist (contract section 1). */
-async function getVisible(parts: ConnectParts, id: string, caller: Principal): Promise<SessionRow> {
+export async function getSession(parts: ConnectParts, id: string, caller: Principal): Promise<SessionRow> {
   const row = await findSession(parts.database.db, scopeOf(caller), id, parts.world.now().getTime());
   if (!row) throw unknownSession();
   return row;
 }
 
-function unknownSession(): Problem {
+export function unknownSession(): Problem {
   return new Problem(
     "not_found",
     "session_not_found",

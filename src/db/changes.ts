@@ -74,6 +74,11 @@ export class Changes {
 
   /** Reads what came since the last pull and tells the listeners. */
   async pull(): Promise<void> {
+    // "All of an upstream" can be many changes at once: none of them waits for the next turn.
+    while ((await this.#pullBatch()) === POLL_BATCH);
+  }
+
+  async #pullBatch(): Promise<number> {
     const rows = await this.#db
       .selectFrom("changes")
       .select(["seq", "topic", "key"])
@@ -85,6 +90,7 @@ export class Changes {
       this.#seen = Math.max(this.#seen, seq);
       this.#tell({ topic, key });
     }
+    return rows.length;
   }
 
   async #current(): Promise<number> {

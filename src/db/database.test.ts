@@ -68,10 +68,16 @@ onBothDatabases("outbox", (open) => {
     const outbox = new Outbox(world, new Seal([world.random(32)], world.random));
     let works = false;
     const tried: string[] = [];
-    outbox.handle("revoke_token", async (payload) => {
-      tried.push(payload.token!);
-      if (!works) throw new Error("503");
-      return true;
+    const settled: unknown[] = [];
+    outbox.handle("revoke_token", {
+      deliver: async (payload) => {
+        tried.push(payload.token!);
+        if (!works) throw new Error("503");
+        return { done: true, outcome: "told" };
+      },
+      settled: async (_tx, { payload, ...how }) => {
+        settled.push({ ...how, token: payload?.token });
+      },
     });
     await outbox.put(database.db, "revoke_token", "up_1", { token: "t" });
     await Promise.all([outbox.run(database), outbox.run(database)]);
@@ -83,12 +89,18 @@ onBothDatabases("outbox", (open) => {
     await outbox.run(database);
     expect(tried).toHaveLength(2);
     expect(await database.db.selectFrom("outbox").selectAll().execute()).toEqual([]);
+    expect(settled.splice(0)).toEqual([
+      { done: true, outcome: "told", subject: "up_1", attempts: 2, token: "t" },
+    ]);
     works = false;
     await outbox.put(database.db, "revoke_token", "up_1", { token: "u" });
     for (let hour = 0; hour < 26; hour++) {
       await outbox.run(database);
       world.advance(60 * 60 * 1000);
     }
+    expect(settled).toEqual([
+      expect.objectContaining({ done: false, outcome: "failed", subject: "up_1", token: "u" }),
+    ]);
     expect(await database.db.selectFrom("outbox").selectAll().execute()).toEqual([]);
   });
 

@@ -7,6 +7,6 @@ export { type Change, Changes } from "./changes.ts";
 export { type Flow, type FlowData, type FlowKey, type FlowState, Flows, type NewFlow } from "./flows.ts";
 export { openKeyedHash, WrongKey } from "./instance.ts";
 export { type Database, type Db, openDatabase, type Tx } from "./open.ts";
-export { type Deliver, Outbox } from "./outbox.ts";
+export { type Deliverer, type Delivery, Outbox, type Settled } from "./outbox.ts";
 export { sweep } from "./sweep.ts";
 export type { FlowKind, NewRow, Row, Tables } from "./tables.ts";

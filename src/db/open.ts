@@ -1,4 +1,4 @@
-import { Kysely, type KyselyPlugin, type Transaction } from "kysely";
+import { Kysely, type KyselyPlugin, sql, type Transaction } from "kysely";
 import type { Log } from "../base/index.ts";
 import { Changes } from "./changes.ts";
 import { migrate } from "./migrate.ts";
@@ -17,6 +17,11 @@ export interface Database {
   readonly changes: Changes;
   /** Runs `work` in one transaction; a thrown error rolls back. Changes noted inside reach this process's listeners before it returns. */
   transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
+  /**
+   * Until the transaction ends, nobody else gets past here with the same name: for rules that a row not yet there cannot
+   * be locked for. SQLite has one writer anyway.
+   */
+  hold(tx: Tx, name: readonly string[]): Promise<void>;
   /** Whether the database answers within a second. */
   ready(): Promise<boolean>;
   close(): Promise<void>;
@@ -37,6 +42,10 @@ export async function openDatabase(url: string, log: Log): Promise<Database> {
     db: handle.withPlugin(refuseInsideTransaction(changes)),
     changes,
     transaction: (work) => changes.collect(() => handle.transaction().execute(work)),
+    hold: async (tx, name) => {
+      if (kind === "sqlite") return;
+      await sql`select pg_advisory_xact_lock(hashtextextended(${JSON.stringify(name)}, 0))`.execute(tx);
+    },
     ready: () => answers(handle),
     close: async () => {
       changes.stop();

@@ -1,8 +1,28 @@
 import { newId, type Seal, type World } from "../base/index.ts";
 import type { Database, Db, Tx } from "./open.ts";
+import type { Row } from "./tables.ts";
 
-/** Delivers one entry. True: done (also when it can never succeed). False or a throw: again later. */
-export type Deliver = (payload: Record<string, string>, subject: string) => Promise<boolean>;
+type Payload = Record<string, string>;
+
+/** What one attempt came to, `outcome` in a word. `done`: no further attempt, because it succeeded or never can. */
+export interface Delivery {
+  done: boolean;
+  outcome: string;
+}
+
+/** How an entry ended. `payload` is absent when it no longer opens. */
+export interface Settled extends Delivery {
+  subject: string;
+  attempts: number;
+  payload: Payload | undefined;
+}
+
+/** Who delivers entries of one kind. A throw counts as `done: false`. */
+export interface Deliverer {
+  deliver(payload: Payload): Promise<Delivery>;
+  /** Runs in the transaction that removes the entry, delivered (`done`) or given up, so that it happens exactly once. */
+  settled?(tx: Tx, settled: Settled): Promise<void>;
+}
 
 const MAX_AGE_MS = 24 * 60 * 60 * 1000;
 const FIRST_RETRY_MS = 5_000;
@@ -17,7 +37,7 @@ const BATCH = 20;
 export class Outbox {
   readonly #world: World;
   readonly #seal: Seal;
-  readonly #deliver = new Map<string, Deliver>();
+  readonly #deliverers = new Map<string, Deliverer>();
 
   constructor(world: World, seal: Seal) {
     this.#world = world;
@@ -25,11 +45,11 @@ export class Outbox {
   }
 
   /** `kind` names who delivers it. Called once per kind, in app.ts or by the owning folder. */
-  handle(kind: string, deliver: Deliver): void {
-    this.#deliver.set(kind, deliver);
+  handle(kind: string, deliverer: Deliverer): void {
+    this.#deliverers.set(kind, deliverer);
   }
 
-  async put(tx: Db | Tx, kind: string, subject: string, payload: Record<string, string>): Promise<void> {
+  async put(tx: Db | Tx, kind: string, subject: string, payload: Payload): Promise<void> {
     const now = this.#world.now().getTime();
     const id = newId(this.#world, "out");
     const sealed = this.#seal.seal(JSON.stringify(payload), ["outbox", id, kind]);
@@ -49,54 +69,61 @@ export class Outbox {
       .orderBy("next_at")
       .limit(BATCH)
       .execute();
-    await Promise.all(due.map((entry) => this.#try(database.db, entry, now)));
+    await Promise.all(due.map((entry) => this.#try(database, entry, now)));
   }
 
-  async #try(
-    db: Db,
-    entry: {
-      id: string;
-      kind: string;
-      subject: string;
-      sealed: Uint8Array;
-      attempts: number;
-      next_at: number;
-      created_at: number;
-    },
-    now: number,
-  ): Promise<void> {
-    const claimed = await db
+  async #try(database: Database, entry: Row<"outbox">, now: number): Promise<void> {
+    const attempts = entry.attempts + 1;
+    const claimed = await database.db
       .updateTable("outbox")
-      .set({ next_at: now + CLAIM_MS, attempts: entry.attempts + 1 })
+      .set({ next_at: now + CLAIM_MS, attempts })
       .where("id", "=", entry.id)
       .where("next_at", "=", entry.next_at)
       .executeTakeFirst();
     if (claimed.numUpdatedRows === 0n) return;
-    if ((await this.#delivered(entry)) || now - entry.created_at > MAX_AGE_MS) {
-      await db.deleteFrom("outbox").where("id", "=", entry.id).execute();
+    const payload = this.#open(entry);
+    const delivery = await this.#deliver(entry, payload);
+    if (delivery.done || now - entry.created_at > MAX_AGE_MS) {
+      await this.#settle(database, entry, { ...delivery, subject: entry.subject, attempts, payload });
       return;
     }
     const delay = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** entry.attempts);
-    await db
+    await database.db
       .updateTable("outbox")
       .set({ next_at: now + delay })
       .where("id", "=", entry.id)
       .execute();
   }
 
-  async #delivered(entry: {
-    id: string;
-    kind: string;
-    subject: string;
-    sealed: Uint8Array;
-  }): Promise<boolean> {
-    const deliver = this.#deliver.get(entry.kind);
+  async #settle(database: Database, entry: Row<"outbox">, settled: Settled): Promise<void> {
+    await database.transaction(async (tx) => {
+      const removed = await tx.deleteFrom("outbox").where("id", "=", entry.id).executeTakeFirst();
+      if (removed.numDeletedRows > 0n) await this.#deliverers.get(entry.kind)?.settled?.(tx, settled);
+    });
+  }
+
+  #open(entry: Row<"outbox">): Payload | undefined {
     try {
-      const payload = JSON.parse(this.#seal.openText(entry.sealed, ["outbox", entry.id, entry.kind]));
-      return deliver ? await deliver(payload, entry.subject) : false;
+      return JSON.parse(this.#seal.openText(entry.sealed, ["outbox", entry.id, entry.kind]));
     } catch (error) {
-      this.#world.log.warn("outbox.delivery_failed", { kind: entry.kind, subject: entry.subject, error });
-      return false;
+      this.#failed(entry, error);
+      return undefined;
     }
+  }
+
+  async #deliver(entry: Row<"outbox">, payload: Payload | undefined): Promise<Delivery> {
+    // A key that is missing from the configuration may come back within the day.
+    if (!payload) return { done: false, outcome: "unreadable" };
+    try {
+      const deliverer = this.#deliverers.get(entry.kind);
+      return deliverer ? await deliverer.deliver(payload) : { done: false, outcome: "unknown_kind" };
+    } catch (error) {
+      this.#failed(entry, error);
+      return { done: false, outcome: "failed" };
+    }
+  }
+
+  #failed({ kind, subject }: Row<"outbox">, error: unknown): void {
+    this.#world.log.warn("outbox.delivery_failed", { kind, subject, error });
   }
 }

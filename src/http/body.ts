@@ -51,16 +51,25 @@ export async function readForm(request: Request): Promise<Record<string, string>
   return unrepeated(new URLSearchParams(text));
 }
 
-/** Parameters as an object; a repeated one is refused, never first-wins or last-wins. */
-export function unrepeated(parameters: URLSearchParams): Record<string, string> {
-  const values: Record<string, string> = Object.create(null);
-  for (const [name, value] of parameters) {
-    if (name in values) {
+/** Parameters as an object; a repeated one is refused, never first-wins or last-wins, unless it is named `repeatable`. */
+export function unrepeated(parameters: URLSearchParams): Record<string, string>;
+export function unrepeated(
+  parameters: URLSearchParams,
+  repeatable: readonly string[] | undefined,
+): Record<string, string | string[]>;
+export function unrepeated(
+  parameters: URLSearchParams,
+  repeatable: readonly string[] = [],
+): Record<string, string | string[]> {
+  const values: Record<string, string | string[]> = Object.create(null);
+  for (const name of parameters.keys()) {
+    const all = parameters.getAll(name);
+    if (all.length > 1 && !repeatable.includes(name)) {
       throw new Problem("invalid", "invalid_request", "A parameter is repeated. Send each one once.", {
         param: name,
       });
     }
-    values[name] = value;
+    values[name] = all.length > 1 ? all : all[0]!;
   }
   return values;
 }

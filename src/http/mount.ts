@@ -1,19 +1,23 @@
-import type { HttpBindings } from "@hono/node-server";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { ZodType } from "zod";
 import { newId, Problem, type Settings, type World } from "../base/index.ts";
 import { readForm, readJson, unrepeated } from "./body.ts";
+import { IncomingRequest } from "./incoming.ts";
 import { describeRoutes } from "./openapi.ts";
 import { hostCheck, requireSameOrigin } from "./origin.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import { refuse } from "./refuse.ts";
-import { remoteAddress } from "./remote.ts";
 import { noContent } from "./reply.ts";
-import type { Route, RouteContext } from "./route.ts";
+import type { Route } from "./route.ts";
 import { corsHeaders, secure } from "./security-headers.ts";
 
-type Env = { Bindings: HttpBindings };
+/** The connection of a request, as far as it matters here. */
+interface Connection {
+  incoming?: { socket: { remoteAddress?: string } };
+}
+
+type Env = { Bindings: Connection };
 
 export interface MountOptions {
   world: World;
@@ -23,62 +27,124 @@ export interface MountOptions {
   authenticate(request: Request, route: Pick<Route, "access" | "csrf">): Promise<unknown>;
 }
 
+/** All routes, answering. */
+export interface Application {
+  fetch(request: Request, connection?: Connection): Response | Promise<Response>;
+  /** The same from a URL, for tests without a port. */
+  request(url: string | URL, init?: RequestInit): Promise<Response>;
+}
+
 /**
  * Makes the application out of the route table. Everything that holds for all routes happens here, in this order: Host,
  * rate, CSRF, who calls, validation; then the handler; then the translation of refusals and the security headers.
  */
-export function mount(routes: readonly Route[], options: MountOptions): OpenAPIHono<Env> {
-  const app = new OpenAPIHono<Env>({ strict: true });
-  const isOurHost = hostCheck(options.settings);
-  app.use(async (c, next) => {
-    if (isOurHost(c.req.header("host") ?? new URL(c.req.url).host)) return next();
-    const problem = new Problem(
+export function mount(routes: readonly Route[], options: MountOptions): Application {
+  const table = new Table(options);
+  const groups = Map.groupBy(routes, (route) => route.path);
+  const router = new OpenAPIHono<Env>({ strict: true });
+  for (const [path, group] of groups) {
+    const handle = (c: Context<Env>) => table.answer(incoming(c), group);
+    router.all(path.replaceAll(/\{(\w+)\}/g, ":$1"), handle);
+  }
+  router.notFound((c) => table.answer(incoming(c), []));
+  describeRoutes(router, routes);
+  // A path without parameters needs no router; the hot path is one of them.
+  const exact = new Map([...groups].filter(([path]) => !path.includes("{")));
+  const answer = (request: Request, connection?: Connection) => {
+    const group = exact.get(pathOf(request.url));
+    if (!group) return router.fetch(request, connection);
+    return table.answer({ request, params: {}, peer: connection?.incoming?.socket.remoteAddress }, group);
+  };
+  return { fetch: answer, request: async (url, init) => answer(new Request(url, init)) };
+}
+
+interface Incoming {
+  request: Request;
+  params: Record<string, string>;
+  peer: string | undefined;
+}
+
+function incoming(c: Context<Env>): Incoming {
+  return { request: c.req.raw, params: c.req.param(), peer: c.env?.incoming?.socket.remoteAddress };
+}
+
+/** The path as it stands in the URL: what is encoded stays so and matches nothing (MC-37). */
+function pathOf(url: string): string {
+  const start = url.indexOf("/", url.indexOf("//") + 2);
+  const query = url.indexOf("?", start);
+  return query < 0 ? url.slice(start) : url.slice(start, query);
+}
+
+/** Answers for one group of routes: the methods of one path. */
+class Table {
+  readonly #options: MountOptions;
+  readonly #isOurHost: (host: string) => boolean;
+
+  constructor(options: MountOptions) {
+    this.#options = options;
+    this.#isOurHost = hostCheck(options.settings);
+  }
+
+  async answer(at: Incoming, group: readonly Route[]): Promise<Response> {
+    const { world, settings } = this.#options;
+    const { request } = at;
+    const route = pick(group, request.method);
+    const context = new IncomingRequest({ ...at, requestId: newId(world, "req"), world, settings });
+    try {
+      this.#checkHost(request);
+      // `/mcp` sets the security headers itself, once for all its answers: no header is looked at twice on the hot path.
+      if (route?.access === "mcp" && request.method !== "HEAD") return await this.#run(route, context);
+      return this.#finish(request, await this.#dispatch(route, group, context), route ?? group[0]);
+    } catch (error) {
+      const style = (route ?? group[0])?.errors ?? "envelope";
+      const refused = await refuse(error, style, request, context.requestId, context.log);
+      return this.#finish(request, refused, route ?? group[0]);
+    }
+  }
+
+  #checkHost(request: Request): void {
+    if (this.#isOurHost(request.headers.get("host") ?? new URL(request.url).host)) return;
+    throw new Problem(
       "misdirected",
       "unknown_host",
       "This host name is not one of this gateway's. Use its configured address.",
     );
-    return finish(
-      c.req.raw,
-      await refuse(problem, "envelope", c.req.raw, newId(options.world, "req"), options.world.log),
-      options,
-    );
-  });
-  const byPath = Map.groupBy(routes, (route) => route.path);
-  for (const [path, group] of byPath) {
-    app.all(path.replaceAll(/\{(\w+)\}/g, ":$1"), (c) =>
-      answer(c, pick(group, c.req.method), group, options),
-    );
   }
-  app.notFound((c) => answer(c, undefined, [], options));
-  describeRoutes(app, routes);
-  return app;
+
+  async #dispatch(
+    route: Route | undefined,
+    group: readonly Route[],
+    context: IncomingRequest,
+  ): Promise<Response> {
+    const { request } = context;
+    if (!route) return unrouted(request, group);
+    if (route.effect && isHarmless(request)) return noContent();
+    return this.#run(route, context);
+  }
+
+  async #run(route: Route, context: IncomingRequest): Promise<Response> {
+    const { limits, settings, authenticate } = this.#options;
+    const { request } = context;
+    limits.take(route.rate, context.remote);
+    if (route.csrf === "page") requireSameOrigin(request, settings);
+    if (needsCaller(route)) context.caller = await authenticate(request, route);
+    if (route.params) context.params = parse(route.params, context.params) as Record<string, string>;
+    if (route.query)
+      context.query = parse(route.query, unrepeated(context.url.searchParams, route.repeatable));
+    if (route.json) context.body = parse(route.json, await readJson(request));
+    else if (route.form) context.body = parse(route.form, await readForm(request));
+    return route.handle(context as never);
+  }
+
+  #finish(request: Request, response: Response, route: Route | undefined): Response {
+    secure(response.headers, this.#options.settings);
+    if (route?.cors) corsHeaders(response.headers);
+    return request.method === "HEAD" ? new Response(null, response) : response;
+  }
 }
 
 function pick(group: readonly Route[], method: string): Route | undefined {
   return group.find((route) => route.method === (method === "HEAD" ? "GET" : method));
-}
-
-async function answer(
-  c: Context<Env>,
-  route: Route | undefined,
-  group: readonly Route[],
-  options: MountOptions,
-): Promise<Response> {
-  const requestId = newId(options.world, "req");
-  const request = c.req.raw;
-  const log = options.world.log.child({ request_id: requestId });
-  try {
-    if (!route) return finish(request, unrouted(request, group), options, group[0]);
-    if (route.effect && isHarmless(request)) return finish(request, noContent(), options, route);
-    return finish(request, await run(c, route, requestId, options), options, route);
-  } catch (error) {
-    return finish(
-      request,
-      await refuse(error, (route ?? group[0])?.errors ?? "envelope", request, requestId, log),
-      options,
-      route ?? group[0],
-    );
-  }
 }
 
 /** HEAD, prefetch and link scanners must not use up a `state` or start a flow. */
@@ -88,57 +154,20 @@ function isHarmless(request: Request): boolean {
 }
 
 function unrouted(request: Request, group: readonly Route[]): Response {
-  if (group.length === 0)
+  if (group.length === 0) {
     throw new Problem("not_found", "not_found", "There is nothing at this address. Check the path.");
+  }
   const allow = [...new Set(group.map((route) => route.method))].join(", ");
   if (request.method === "OPTIONS") return noContent({ allow });
   throw new Problem("method_not_allowed", "method_not_allowed", `Use ${allow} here.`, { headers: { allow } });
-}
-
-async function run(
-  c: Context<Env>,
-  route: Route,
-  requestId: string,
-  options: MountOptions,
-): Promise<Response> {
-  const request = c.req.raw;
-  const { settings, world } = options;
-  const remote = remoteAddress(
-    c.env?.incoming?.socket.remoteAddress,
-    request.headers.get("x-forwarded-for"),
-    settings.trustedProxies,
-  );
-  options.limits.take(route.rate, remote);
-  if (route.csrf === "page") requireSameOrigin(request, settings);
-  const caller = needsCaller(route) ? await options.authenticate(request, route) : undefined;
-  const url = new URL(request.url);
-  const context: RouteContext<unknown> = {
-    request,
-    url,
-    params: parse(route.params, c.req.param()),
-    query: route.query ? parse(route.query, unrepeated(url.searchParams)) : undefined,
-    body: await readRouteBody(route, request),
-    caller,
-    remote,
-    requestId,
-    log: world.log.child({ request_id: requestId }),
-  };
-  return route.handle(context as never);
 }
 
 function needsCaller(route: Route): boolean {
   return route.access === "admin" || route.access === "management" || route.access === "signed_in";
 }
 
-async function readRouteBody(route: Route, request: Request): Promise<unknown> {
-  if (route.json) return parse(route.json, await readJson(request));
-  if (route.form) return parse(route.form, await readForm(request));
-  return undefined;
-}
-
 /** The first fault, named by its field. */
-function parse(schema: ZodType | undefined, value: unknown): unknown {
-  if (!schema) return value;
+function parse(schema: ZodType, value: unknown): unknown {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const issue = result.error.issues[0]!;
@@ -149,10 +178,4 @@ function parse(schema: ZodType | undefined, value: unknown): unknown {
       ? `${param || "The body"}: ${issue.message}.`
       : `${unknown} is not a known field here. Leave it out or check its spelling.`;
   throw new Problem("invalid", "invalid_request", message, param === "" ? {} : { param });
-}
-
-function finish(request: Request, response: Response, options: MountOptions, route?: Route): Response {
-  secure(response.headers, options.settings);
-  if (route?.cors) corsHeaders(response.headers);
-  return request.method === "HEAD" ? new Response(null, response) : response;
 }

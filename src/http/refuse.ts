@@ -13,12 +13,12 @@ export async function refuse(
 ): Promise<Response> {
   const problem = error instanceof Problem ? error : bug(error, log);
   if (problem.status < 500)
-    log.debug("request.refused", { code: problem.code, status: problem.status, ...problem.log });
+    log.debug("request.refused", { ...problem.log, code: problem.code, status: problem.status });
   else if (error instanceof Problem)
     log.warn("request.failed", {
+      ...problem.log,
       code: problem.code,
       status: problem.status,
-      ...problem.log,
       error: problem.cause,
     });
   switch (style) {

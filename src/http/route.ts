@@ -10,9 +10,10 @@ export type Access = "public" | "admin" | "management" | "signed_in" | "browser"
 
 /**
  * `none`: nothing changes, or only a bearer counts. `page`: the POST of a page of ours (contract section 3).
- * `session`: when the caller came by dashboard cookie, the request must be same-origin; bearers are not affected.
+ * `flow`: the same, asked by the route itself once it has looked the flow up, because the contract's table answers an
+ * unknown or expired flow first. `session`: when the caller came by dashboard cookie, the request must be same-origin; bearers are not affected.
  */
-export type Csrf = "none" | "page" | "session";
+export type Csrf = "none" | "page" | "flow" | "session";
 
 /** Which budget a request draws on, per address (http/rate-limits.ts). */
 export type RateClass = "none" | "guess" | "register" | "authorize" | "token" | "api";
@@ -57,6 +58,8 @@ export interface RouteDefinition<
   cors?: boolean;
   params?: P;
   query?: Q;
+  /** Query parameters that may come more than once, for the route to judge; they arrive as an array. */
+  repeatable?: readonly string[];
   /** JSON body. */
   json?: B;
   /** `application/x-www-form-urlencoded` body. */

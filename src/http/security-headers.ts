@@ -1,19 +1,23 @@
 import type { Settings } from "../base/index.ts";
 
-/** On every answer, errors of the framework included. A route's own value wins. */
-export function secure(headers: Headers, settings: Settings): void {
-  setUnless(headers, "x-content-type-options", "nosniff");
-  setUnless(headers, "cache-control", "no-store");
-  setUnless(headers, "content-security-policy", "default-src 'none'; frame-ancestors 'none'");
-  setUnless(headers, "x-frame-options", "DENY");
-  // Contract section 3: same-origin, so that our own forms still tell us where they came from.
-  setUnless(headers, "referrer-policy", "same-origin");
-  if (settings.baseUrl.protocol === "https:")
-    setUnless(headers, "strict-transport-security", "max-age=31536000");
+/** On every answer, errors of the framework included. */
+export function securityHeaders(settings: Settings): Record<string, string> {
+  return {
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "x-frame-options": "DENY",
+    // Contract section 3: same-origin, so that our own forms still tell us where they came from.
+    "referrer-policy": "same-origin",
+    ...(settings.baseUrl.protocol === "https:" ? { "strict-transport-security": "max-age=31536000" } : {}),
+  };
 }
 
-function setUnless(headers: Headers, name: string, value: string): void {
-  if (!headers.has(name)) headers.set(name, value);
+/** Adds them to an answer. A route's own value wins. */
+export function secure(headers: Headers, settings: Settings): void {
+  for (const [name, value] of Object.entries(securityHeaders(settings))) {
+    if (!headers.has(name)) headers.set(name, value);
+  }
 }
 
 /** Discovery, registration, token and revocation answer any origin, without credentials. */

@@ -9,4 +9,4 @@ export { actorOf, isAdmin, ownerOf, type Principal } from "./principal.ts";
 export { identityRoutes, route } from "./routes.ts";
 export { Sessions, type SignedIn } from "./sessions.ts";
 export { Setup } from "./setup.ts";
-export { type User, Users } from "./users.ts";
+export { type AlsoUser, type User, type UserListener, Users } from "./users.ts";

@@ -10,8 +10,18 @@ export interface User {
   isActive: boolean;
 }
 
+/** What must follow the end of an account, in its transaction; handed over in app.ts. */
+export interface UserListener {
+  /** Keys, grants, credentials and links of the person end here. */
+  deleted(tx: Tx, user: User): Promise<void>;
+}
+
+/** Work of the caller that belongs into the same transaction (for example its audit line). */
+export type AlsoUser = (tx: Tx, user: User) => Promise<void>;
+
 /** The people of this gateway. */
 export class Users {
+  readonly listeners: UserListener[] = [];
   readonly #database: Database;
   readonly #world: World;
 
@@ -58,6 +68,45 @@ export class Users {
     return { email: normal, passwordHash: await hashPassword(password, this.#world) };
   }
 
+  /** Switched off, nothing of theirs works any more, on any replica, and everything stays. Throws 404, 409 `last_administrator`. */
+  async setActive(id: string, isActive: boolean, also?: AlsoUser): Promise<User> {
+    return this.#database.transaction(async (tx) => {
+      const user = await this.#locked(tx, id);
+      if (!isActive) await refuseLastAdmin(tx, user);
+      const now = this.#world.now().getTime();
+      const columns = { is_active: isActive ? 1 : 0, updated_at: now };
+      await tx.updateTable("users").set(columns).where("id", "=", id).execute();
+      await also?.(tx, user);
+      await this.#database.changes.note(tx, "user", id, now);
+      return { ...user, isActive };
+    });
+  }
+
+  /** Removes the account with everything that hangs on it. Throws 404, 409 `last_administrator`. */
+  async delete(id: string, also?: AlsoUser): Promise<void> {
+    await this.#database.transaction(async (tx) => {
+      const user = await this.#locked(tx, id);
+      await refuseLastAdmin(tx, user);
+      await also?.(tx, user);
+      for (const listener of this.listeners) await listener.deleted(tx, user);
+      await tx.deleteFrom("dashboard_sessions").where("user_id", "=", id).execute();
+      await tx.deleteFrom("users").where("id", "=", id).execute();
+      await this.#database.changes.note(tx, "user", id, this.#world.now().getTime());
+    });
+  }
+
+  /** A write that changes nothing, because it locks on both databases. */
+  async #locked(tx: Tx, id: string): Promise<User> {
+    const row = await tx
+      .updateTable("users")
+      .set((user) => ({ updated_at: user.ref("updated_at") }))
+      .where("id", "=", id)
+      .returningAll()
+      .executeTakeFirst();
+    if (row) return toUser(row);
+    throw new Problem("not_found", "user_not_found", "There is no such user. Check the id.");
+  }
+
   async insertAdmin(tx: Tx, prepared: { email: string; passwordHash: string }): Promise<User> {
     const now = this.#world.now().getTime();
     const row = await tx
@@ -76,6 +125,25 @@ export class Users {
       .executeTakeFirstOrThrow();
     return toUser(row);
   }
+}
+
+/** Nobody could let anybody in again. Locks the others, so that two do not end each other. */
+async function refuseLastAdmin(tx: Tx, user: User): Promise<void> {
+  if (user.role !== "admin") return;
+  const others = await tx
+    .updateTable("users")
+    .set((row) => ({ updated_at: row.ref("updated_at") }))
+    .where("role", "=", "admin")
+    .where("is_active", "=", 1)
+    .where("id", "!=", user.id)
+    .returning("id")
+    .execute();
+  if (others.length > 0) return;
+  throw new Problem(
+    "conflict",
+    "last_administrator",
+    "This is the last administrator who can sign in. Make another one first.",
+  );
 }
 
 function normalEmail(email: string): string {

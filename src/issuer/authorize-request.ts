@@ -8,7 +8,7 @@ export interface AuthorizeQuery {
   code_challenge?: string;
   code_challenge_method?: string;
   scope?: string;
-  resource?: string;
+  resource?: string | string[];
 }
 
 export type CheckedRequest =
@@ -43,6 +43,8 @@ export function checkAuthorizeRequest(query: AuthorizeQuery, settings: Settings)
   }
   const scope = grantedScope(query.scope, settings);
   if (scope === undefined) return refuse("invalid_scope", "scope is not a list of scope words.");
+  // RFC 8707 §2 allows several; a token of ours has one audience.
+  if (Array.isArray(query.resource)) return refuse("invalid_target", "Send resource once.");
   const resource = ownResource(query.resource, settings);
   if (resource === undefined)
     return refuse("invalid_target", "resource must be the address of the MCP endpoint.");

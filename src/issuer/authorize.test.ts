@@ -112,6 +112,23 @@ onBothDatabases("authorize", (open) => {
     await expectPage(gateway, await ask(gateway, { client_id, state: "x".repeat(2049) }), "state_too_long");
   });
 
+  it("AZ-15 two resource parameters are invalid_target, not a malformed request", async () => {
+    const gateway = await setUp(open);
+    const client_id = await registered(gateway);
+    const url = new URL(`${BASE}/api/oauth/per-user/authorize`);
+    url.search = new URLSearchParams({
+      client_id,
+      redirect_uri: REDIRECT,
+      response_type: "code",
+      code_challenge: "a".repeat(43),
+      code_challenge_method: "S256",
+    }).toString();
+    url.searchParams.append("resource", `${BASE}/mcp`);
+    url.searchParams.append("resource", `${BASE}/mcp/other`);
+    const refused = await gateway.call(url.pathname + url.search);
+    await expectPage(gateway, refused.clone(), "invalid_target");
+  });
+
   it.each([
     ["AZ-07", { response_type: "token" }, "unsupported_response_type"],
     ["AZ-07", { response_type: "code token" }, "unsupported_response_type"],

@@ -26,7 +26,7 @@ const querySchema = z.object({
   code_challenge: optional,
   code_challenge_method: optional,
   scope: optional,
-  resource: optional,
+  resource: z.union([z.array(z.string()), optional]),
   state: optional,
 });
 
@@ -47,6 +47,7 @@ export function authorizeRoute(parts: Parts, clients: Clients): Route {
     errors: "page",
     effect: true,
     query: querySchema,
+    repeatable: ["resource"],
     answers: {
       302: { description: "To the consent page" },
       400: { description: "A page that says what is wrong" },

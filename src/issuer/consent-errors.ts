@@ -6,6 +6,8 @@ export const consentErrors = {
   other_account: "Another account is signed in now. Choose again who you are.",
   skip_not_allowed: "This gateway needs to know who you are. Use a virtual key, or sign in.",
   identity_disabled: "This identity can no longer be used. Choose another one.",
+  connect_declined: "The service did not connect: access was declined there. You can try again.",
+  connect_failed: "The service could not be connected. Try again, or connect it later.",
 } as const;
 
 export type ConsentError = keyof typeof consentErrors;

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { type KeyedHash, type Owner, Problem, type Settings } from "../base/index.ts";
 import type { Database, Flow, Flows, Tx } from "../db/index.ts";
-import { cookieName, readCookie } from "../http/index.ts";
+import { cookieName, readCookie, requireSameOrigin } from "../http/index.ts";
 import type { Client } from "./client.ts";
 
 export const CONSENT_MS = 15 * 60_000;
@@ -67,6 +67,7 @@ export async function openConsent(
   const state = await parts.flows.peek<ConsentData>(db, "consent", { id });
   if (state.state === "unknown") throw unknownFlow();
   if (state.state === "expired") throw expiredFlow();
+  if (request.method === "POST") requireSameOrigin(request, parts.settings);
   const row = await db.selectFrom("flows").select("browser_hash").where("id", "=", id).executeTakeFirst();
   if (!row?.browser_hash || !holdsFlowCookie(parts, request, id, row.browser_hash)) {
     throw new Problem(

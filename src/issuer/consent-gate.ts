@@ -14,6 +14,8 @@ export interface ConsentPass {
   identity: { owner: Owner; virtualKeyId?: string };
   /** The services page, as a path of ours. */
   returnTo: string;
+  /** The same identity, in words for a page. */
+  display: string;
 }
 
 /** Throws 401 (flow unknown, over or expired), 403, or 404 (no such upstream). */
@@ -53,7 +55,9 @@ export async function consentGate(
   if (!decide(await parts.access.rulesFor(identity), upstream)) {
     throw forbidden("upstream_not_allowed", "This account may not use this service. Ask your administrator.");
   }
-  return { flowId: flow.id, identity, returnTo: consentPath("services", flow.id) };
+  const display =
+    step.choice.by === "skip" ? "this app's session, without an account here" : step.choice.display;
+  return { flowId: flow.id, identity, returnTo: consentPath("services", flow.id), display };
 }
 
 function asUnauthenticated(error: unknown): never {

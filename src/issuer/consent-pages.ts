@@ -83,6 +83,7 @@ ${denyForm(flow)}
 
 function serviceLine(flow: ConsentFlow, { upstream, connected }: Service, mayConnect: boolean): Html {
   const query = new URLSearchParams({ mcp_client_id: upstream.id, flow_id: flow.id });
+  const connect = upstream.authType === "per_user_headers" ? paths.connectHeaders : paths.connectUpstream;
   const label = connected === "no" || connected === "broken" ? "Connect" : "Replace";
   const state = {
     no: html`<span class="state">Not connected</span>`,
@@ -90,8 +91,7 @@ function serviceLine(flow: ConsentFlow, { upstream, connected }: Service, mayCon
     flow: html`<span class="state connected">Connected</span>`,
     before: html`<span class="state connected">Connected before</span>`,
   }[connected];
-  // Header forms come with connect/'s header pages; only OAuth has a round trip to start here.
-  const link = html`<a class="button quiet" href="${paths.connectUpstream}?${query}" aria-label="${label} ${upstream.name}">${label}</a>`;
+  const link = html`<a class="button quiet" href="${connect}?${query}" aria-label="${label} ${upstream.name}">${label}</a>`;
   return html`<li><span><strong>${upstream.name}</strong><br>${state}</span>${mayConnect ? link : ""}</li>`;
 }
 

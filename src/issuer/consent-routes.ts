@@ -84,7 +84,7 @@ function pageRoutes(parts: IssuerParts): Route[] {
 }
 
 /** What all forms share; `page`: a POST from another site never gets here. */
-const form = { method: "POST", tag: "consent", access: "browser", csrf: "page", errors: "form" } as const;
+const form = { method: "POST", tag: "consent", access: "browser", csrf: "flow", errors: "form" } as const;
 
 const chosen = (id: string) => redirect(consentPath("services", id));
 const failed = (id: string, error: ConsentError) => redirect(consentPath("consent", id, error));

@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import { onBothDatabases } from "../../test/support/databases.ts";
 import { readJson } from "../../test/support/read.ts";
+import { cookieName, readCookie } from "../http/index.ts";
 import {
   addKey,
   addUpstream,
@@ -148,7 +149,8 @@ onBothDatabases("consent", (open) => {
     const { tab, flowId, key, upstream, submit } = await ready(gateway);
     const other = await startConsent(gateway);
     const stolen = new Tab(gateway);
-    for (const [name, value] of tab.cookies) stolen.cookies.set(name, `${value.slice(0, -1)}A`);
+    for (const [name, value] of tab.cookies)
+      stolen.cookies.set(name, `${value.startsWith("A") ? "B" : "A"}${value.slice(1)}`);
     for (const stranger of [new Tab(gateway), other.tab, stolen]) {
       const page = await stranger.get(`/oauth/consent?flow_id=${flowId}`);
       expect(page.status).toBe(403);
@@ -344,8 +346,9 @@ onBothDatabases("consent", (open) => {
     expect([grant.owner_mode, grant.owner_id]).toEqual(["session", grant.id]);
     expect(await owners(gateway)).toEqual([{ owner_mode: "session", owner_id: grant.id }]);
     const request = (from: Tab) => new Request(BASE, { headers: from.headers() });
-    expect(await gateway.issuer.holdsGrant(request(tab), grant.id)).toBe(true);
-    expect(await gateway.issuer.holdsGrant(request(new Tab(gateway)), grant.id)).toBe(false);
+    const held = readCookie(request(tab), cookieName("grant", gateway.settings, grant.id));
+    expect(gateway.hash.of("grant_cookie", held!)).toBe(await gateway.issuer.grantBrowserHash(grant.id));
+    expect(await gateway.issuer.grantBrowserHash("grant_of_nobody")).toBeUndefined();
     const answer = await exchange(gateway, { ...started, code: location.searchParams.get("code")! });
     const { access_token } = await readJson(answer);
     expect(await gateway.issuer.authenticate(access_token)).toMatchObject({

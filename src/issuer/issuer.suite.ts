@@ -51,6 +51,7 @@ export async function setUp(open: OpenDatabase, { settings: changes, outbound, b
     seal,
     flows,
     outbox,
+    audit,
     oauth: { recorded: async () => undefined },
   });
   const sessionOf = async (request: Request) => {

@@ -1,6 +1,6 @@
 import type { Owner } from "../base/index.ts";
 import type { Tx } from "../db/index.ts";
-import { cookieName, type Route, readCookie } from "../http/index.ts";
+import type { Route } from "../http/index.ts";
 import { authorizeRoute } from "./authorize.ts";
 import { Clients } from "./clients.ts";
 import { type ConsentPass, consentGate } from "./consent-gate.ts";
@@ -12,6 +12,7 @@ import { metadataRoutes } from "./metadata.ts";
 import type { IssuerParts } from "./parts.ts";
 import { GRACE_MS } from "./refresh-grant.ts";
 import { registrationRoute } from "./registration.ts";
+import { revokeAllRoute } from "./revoke-all.ts";
 import { staticClientRoutes } from "./static-clients.ts";
 import { tokenRoutes } from "./token-routes.ts";
 
@@ -33,6 +34,7 @@ export class Issuer {
       authorizeRoute(parts, clients),
       ...consentRoutes(parts, clients, this.#grants),
       ...tokenRoutes(parts, clients, this.#grants),
+      revokeAllRoute(parts, this.#grants),
       ...grantRoutes(parts, this.#grants),
       ...staticClientRoutes(parts, this.#grants),
     ];
@@ -53,13 +55,9 @@ export class Issuer {
     return consentGate(this.#parts, request, flowId, upstreamId);
   }
 
-  /** Whether this browser made the session grant `grantId`: its flows may only be finished here (contract section 6). */
-  async holdsGrant(request: Request, grantId: string): Promise<boolean> {
-    const { database, hash, settings } = this.#parts;
-    const value = readCookie(request, cookieName("grant", settings, grantId));
-    if (value === undefined) return false;
-    const grant = await this.#grants.find(database.db, grantId);
-    return grant?.browser_hash === hash.of("grant_cookie", value);
+  /** The keyed hash of the cookie that the browser of a session grant holds: its flows are finished there (contract section 6). */
+  async grantBrowserHash(grantId: string): Promise<string | undefined> {
+    return (await this.#grants.find(this.#parts.database.db, grantId))?.browser_hash ?? undefined;
   }
 
   /** Ends every grant made with this key, or of this identity, and what hangs on them; inside the caller's transaction. */

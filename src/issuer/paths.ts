@@ -13,6 +13,7 @@ export const paths = {
   deny: "/api/oauth/per-user/consent/deny",
   /** connect/ answers here. */
   connectUpstream: "/api/oauth/per-user/upstream/authorize",
+  connectHeaders: "/oauth/consent/headers",
 } as const;
 
 /** The pages of a consent, with an error code of ours where a form failed. */

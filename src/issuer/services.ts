@@ -29,7 +29,8 @@ export async function servicesOf(parts: Parts, flow: ConsentFlow, choice: Choice
     choice.by === "skip" ? new Map<string, { status: string }>() : parts.vault.statuses(subject.owner, ids),
   ]);
   return allowed.map((upstream) => {
-    if (inFlow.has(upstream.id)) return { upstream, connected: "flow" };
+    const given = inFlow.get(upstream.id);
+    if (given) return { upstream, connected: given.status === "active" ? "flow" : "broken" };
     const status = before.get(upstream.id)?.status;
     return { upstream, connected: status === undefined ? "no" : status === "active" ? "before" : "broken" };
   });

@@ -1,6 +1,7 @@
 import { decide, type Rules } from "../access/index.ts";
 import { type JsonObject, Problem } from "../base/index.ts";
 import type { Started } from "../connect/index.ts";
+import { adminHeaderKeys } from "../upstreams/index.ts";
 import { isObject } from "./body.ts";
 import type { Caller } from "./caller.ts";
 import type { Entry } from "./catalog.ts";
@@ -45,7 +46,9 @@ export class AskUser {
     if (started instanceof Problem)
       return { error: { code: code.internal, message: started.message, data: { code: started.code } } };
     const required = { ...describe(entry, started), also_required: await this.#alsoRequired(missing) };
-    const asked = `Connect your ${name} account, then the call can go on.`;
+    const what =
+      started.kind === "headers" ? `Submit your header values for ${name}` : `Connect your ${name} account`;
+    const asked = `${what}, then the call can go on.`;
     // The person said no: asking again at once would be a loop. The link stays in the text.
     if (client.opensUrls && !refused(missing.response)) {
       if (client.era === "modern") return this.#inputRequired(missing, started, asked, required);
@@ -122,8 +125,8 @@ function describe({ upstream }: Entry, started: Started) {
     ...common,
     message: `${begin} submit the required headers: ${started.url}`,
     submit_url: started.url,
-    required_header_keys: [],
-    admin_header_keys: Object.keys(upstream.headers),
+    required_header_keys: [...upstream.perUserHeaderKeys],
+    admin_header_keys: adminHeaderKeys(upstream),
   };
 }
 

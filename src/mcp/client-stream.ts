@@ -1,6 +1,8 @@
 import { stringifyJson } from "../base/index.ts";
 import type { Notification } from "../relay/index.ts";
 
+const utf8 = new TextEncoder();
+
 /** Bytes waiting for a client before the upstream is held back. */
 const HIGH_WATER = 64 * 1024;
 
@@ -11,7 +13,6 @@ const HIGH_WATER = 64 * 1024;
 export class ClientStream {
   /** Resolves when the first notification is there. */
   readonly opened: Promise<void>;
-  readonly #utf8 = new TextEncoder();
   #open!: () => void;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #room: (() => void) | undefined;
@@ -65,6 +66,6 @@ export class ClientStream {
   }
 
   #write(json: string): void {
-    if (!this.#gone) this.#controller?.enqueue(this.#utf8.encode(`event: message\ndata: ${json}\n\n`));
+    if (!this.#gone) this.#controller?.enqueue(utf8.encode(`event: message\ndata: ${json}\n\n`));
   }
 }

@@ -57,7 +57,7 @@ class Bench {
     this.keys = new VirtualKeys(ground);
     this.access = new Access({ world, database, upstreams: this.upstreams, keys: this.keys });
     const oauth = { recorded: async () => undefined };
-    this.vault = new Vault({ ...ground, flows, outbox: new Outbox(world, seal), oauth });
+    this.vault = new Vault({ ...ground, flows, outbox: new Outbox(world, seal), audit: this.audit, oauth });
     this.relay = new Relay({ ...ground, version: "1.2.3", upstreams: this.upstreams, vault: this.vault });
   }
 

@@ -93,23 +93,24 @@ class Endpoint {
 
   /** Origin, then who calls, then the rest; refusals keep the CORS headers, or a browser could not read them. */
   async #guarded(
-    { request, remote, requestId, log }: Context,
+    context: Context,
     slug: string | undefined,
     work: (caller: Caller, headers: Record<string, string>) => Promise<Response>,
   ): Promise<Response> {
+    const { request } = context;
     const origin = request.headers.get("origin");
     this.#origins.check(origin);
     const headers = this.#origins.headers(origin);
     try {
-      return await work(await this.#callers.prove(request, slug, remote), headers);
+      return await work(await this.#callers.prove(request, slug, context.remote), headers);
     } catch (error) {
       if (error instanceof Refusal) {
-        log.debug("mcp.refused", { code: error.code, status: error.status });
+        context.log.debug("mcp.refused", { code: error.code, status: error.status });
         return refuse(error, headers);
       }
       if (!(error instanceof Problem) || error.status >= 500) throw error;
-      log.debug("request.refused", { code: error.code, status: error.status });
-      const response = envelope(error, requestId);
+      context.log.debug("request.refused", { code: error.code, status: error.status });
+      const response = envelope(error, context.requestId);
       for (const name in headers) response.headers.set(name, headers[name]!);
       return response;
     }
@@ -145,13 +146,14 @@ class Endpoint {
   }
 
   async #run(
-    { request, requestId, log }: Context,
+    context: Context,
     caller: Caller,
     client: Client,
     message: Message & { id: string | number },
     streams: boolean,
     headers: Record<string, string>,
   ): Promise<Response> {
+    const { request, requestId } = context;
     if (message.method !== "tools/call") {
       const { signal, headers: sent } = request;
       const exchange = { caller, client, message, headers: sent, signal, requestId };
@@ -169,7 +171,7 @@ class Endpoint {
     // The status is sent; whatever comes now comes on the stream.
     replied
       .catch((error): Reply => {
-        if (!(error instanceof Refusal)) log.error("mcp.call_crashed", { error });
+        if (!(error instanceof Refusal)) context.log.error("mcp.call_crashed", { error });
         return {
           error: {
             code: code.internal,

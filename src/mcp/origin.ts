@@ -1,5 +1,5 @@
 import { Problem, type Settings } from "../base/index.ts";
-import { ownOrigins } from "../http/index.ts";
+import { ownOrigins, securityHeaders } from "../http/index.ts";
 
 const allowedHeaders =
   "authorization, content-type, accept, mcp-protocol-version, mcp-session-id, mcp-method, mcp-name, last-event-id, x-bf-vk, x-bf-mcp-session-id, x-bf-mcp-include-clients, x-bf-mcp-include-tools";
@@ -8,10 +8,12 @@ const allowedHeaders =
 export class Origins {
   readonly #own: ReadonlySet<string>;
   readonly #allowed: ReadonlySet<string>;
+  readonly #always: Record<string, string>;
 
   constructor(settings: Settings) {
     this.#own = ownOrigins(settings);
     this.#allowed = new Set(settings.allowedOrigins);
+    this.#always = { ...securityHeaders(settings), vary: "Authorization, Origin" };
   }
 
   /** MCP Streamable HTTP "Security Warning": MUST be 403 when invalid, before anything else is looked at (MC-01). */
@@ -26,7 +28,7 @@ export class Origins {
 
   /** Headers of every answer. Credentials of the browser are never allowed: cookies do not count here. */
   headers(origin: string | null): Record<string, string> {
-    const headers: Record<string, string> = { "cache-control": "no-store", vary: "Authorization, Origin" };
+    const headers = { ...this.#always };
     if (origin === null || !this.#allowed.has(origin)) return headers;
     headers["access-control-allow-origin"] = origin;
     headers["access-control-expose-headers"] = "www-authenticate, mcp-session-id, retry-after";

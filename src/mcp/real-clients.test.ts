@@ -21,7 +21,8 @@ beforeAll(async () => {
       auth_type: "none",
       tools_to_execute: ["*"],
     };
-    await gateway.admin("POST", "/api/mcp/client", body);
+    const made = await gateway.admin<{ mcp_client_id: string }>("POST", "/api/mcp/client", body);
+    await gateway.admin("POST", `/api/mcp/client/${made.mcp_client_id}/refresh-tools`);
   }
   const mcp_configs = ["modern", "everything"].map((name) => ({
     mcp_client_name: name,

@@ -1,4 +1,4 @@
-import type { Json, JsonObject, Owner } from "../base/index.ts";
+import type { Hidden, Json, JsonObject, Owner } from "../base/index.ts";
 import type { RelayUpstream } from "./parts.ts";
 
 /** The client on the other side of the gateway, as it described itself in this request or at `initialize`. */
@@ -13,11 +13,19 @@ export interface Notification {
   params?: JsonObject;
 }
 
+/** `id`: unique in this process, so that no session is shared with it. */
+export interface Trial {
+  id: number;
+  headers: Readonly<Record<string, Hidden>>;
+}
+
 /** One request for one upstream. `params` carries the upstream's own names. */
 export interface RelayCall {
   /** Whose credential; absent for an upstream that everybody shares. */
   owner?: Owner;
   account?: string;
+  /** Values to try instead of a stored credential; nothing of this call is kept for another. */
+  trial?: Trial;
   upstream: RelayUpstream;
   method: string;
   params: JsonObject | undefined;

@@ -35,6 +35,7 @@ export type Answered =
 
 /** Sends one JSON-RPC message and reads what comes back, as JSON or as SSE. Throws `RelayFault`. */
 export async function post(outbound: Outbound, request: Post): Promise<Answered> {
+  if (request.patience.ended) throw request.patience.ended;
   try {
     const response = await outbound.request(request.url, {
       method: "POST",

@@ -159,8 +159,8 @@ export class LegacyUpstreams {
 }
 
 function sessionKey({ call, credentialGeneration }: Attempt): string {
-  const { owner, account = "", upstream } = call;
-  const whose = owner ? `${owner.mode}:${owner.id}` : "";
+  const { owner, account = "", upstream, trial } = call;
+  const whose = trial ? `trial:${trial.id}` : owner ? `${owner.mode}:${owner.id}` : "";
   return `${upstream.id} ${upstream.generation} ${credentialGeneration} ${whose} ${account}`;
 }
 

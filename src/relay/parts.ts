@@ -6,7 +6,8 @@ import type { Vault } from "../vault/index.ts";
 export type RelayUpstream = Pick<
   Upstream,
   "id" | "name" | "url" | "perUser" | "headers" | "generation" | "era" | "timeoutMs"
->;
+> &
+  Partial<Pick<Upstream, "perUserHeaderKeys">>;
 
 export type UpstreamTool = ToolDefinition;
 

@@ -1,3 +1,4 @@
+import { EventEmitter } from "node:events";
 import { RelayFault } from "./fault.ts";
 
 /** However much an upstream talks, one request ends after this many times its timeout. */
@@ -10,7 +11,8 @@ const LONGEST = 10;
 export class Patience {
   /** What ended the wait; undefined while it lasts. */
   ended: RelayFault | undefined;
-  readonly #abort = new AbortController();
+  /** Emits `abort` once, when the wait is over. */
+  readonly signal = new EventEmitter();
   readonly #client: AbortSignal;
   readonly #timeoutMs: number;
   readonly #leave = () => this.#end(new RelayFault("cancelled"));
@@ -26,10 +28,6 @@ export class Patience {
     if (client.aborted) this.#leave();
   }
 
-  get signal(): AbortSignal {
-    return this.#abort.signal;
-  }
-
   /** The upstream said something. */
   renew(): void {
     this.#left -= this.#timeoutMs;
@@ -40,8 +38,9 @@ export class Patience {
   until(work: Promise<void>): Promise<void> {
     if (this.ended) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      this.signal.addEventListener("abort", () => resolve(), { once: true });
-      work.then(resolve, reject);
+      const leave = () => resolve();
+      this.signal.once("abort", leave);
+      work.then(resolve, reject).finally(() => this.signal.removeListener("abort", leave));
     });
   }
 
@@ -58,6 +57,6 @@ export class Patience {
   #end(fault: RelayFault): void {
     this.stop();
     this.ended ??= fault;
-    this.#abort.abort();
+    this.signal.emit("abort");
   }
 }

@@ -1,4 +1,4 @@
-import type { Owner } from "../base/index.ts";
+import type { Hidden, Owner } from "../base/index.ts";
 import type { Opened } from "../vault/index.ts";
 import type { Attempt, Attempted } from "./attempt.ts";
 import type { RelayCall, Relayed } from "./call.ts";
@@ -9,9 +9,13 @@ import { listAllTools } from "./list-tools.ts";
 import { ModernUpstreams } from "./modern.ts";
 import type { RelayParts, RelayUpstream, UpstreamTool } from "./parts.ts";
 import { Patience } from "./patience.ts";
+import { declaredOnly, trialOf } from "./personal-headers.ts";
+import { verifyHeaders } from "./verify-headers.ts";
 
 type Era = "modern" | "legacy";
-type Access = Extract<Opened, { outcome: "ready" }> | { outcome: "ready"; credential?: undefined };
+type Access =
+  | Extract<Opened, { outcome: "ready" }>
+  | { outcome: "ready"; credential?: undefined; authorize?(headers: Record<string, string>): void };
 
 const SWEEP_MS = 60_000;
 
@@ -58,6 +62,11 @@ export class Relay {
     return listAllTools(this, upstream, owner);
   }
 
+  /** Every tool of an upstream, listed with header values that are only tried. See `verifyHeaders` for what it throws. */
+  verifyHeaders(upstream: RelayUpstream, headers: Readonly<Record<string, Hidden>>): Promise<UpstreamTool[]> {
+    return verifyHeaders(this, upstream, { id: ++this.#lastId, headers });
+  }
+
   /** Forgets sessions; what is under way ends with its client. */
   close(): void {
     clearInterval(this.#sweeper);
@@ -84,10 +93,11 @@ export class Relay {
 
   /** ID-21: exactly the owner's credential or none; a shared upstream has only its static headers. */
   async #open(call: RelayCall, notGeneration: number | undefined): Promise<Opened | Access> {
-    const { upstream, owner, account = "" } = call;
+    const { upstream, owner, account = "", trial } = call;
+    if (trial) return { outcome: "ready", authorize: trialOf(upstream, trial.headers) };
     if (!upstream.perUser) return { outcome: "ready" };
     if (!owner) return { outcome: "needs_user", reason: "missing" };
-    return await this.#parts.vault.open(owner, upstream, account, { notGeneration });
+    return declaredOnly(upstream, await this.#parts.vault.open(owner, upstream, account, { notGeneration }));
   }
 
   #attempt(call: RelayCall, access: Access): Attempt {
@@ -97,7 +107,7 @@ export class Relay {
       credentialGeneration: access.credential?.generation ?? 0,
       authorize(headers) {
         for (const name in fixed) headers[name.toLowerCase()] ??= fixed[name]!.reveal();
-        if (access.credential) access.authorize(headers);
+        access.authorize?.(headers);
       },
     };
   }

@@ -4,6 +4,7 @@ import type { Tx } from "../db/index.ts";
 import { actorOf, type Principal } from "../identity/index.ts";
 import { checkDefinition, type DefinitionBody, type DefinitionPatch } from "./definition.ts";
 import type { UpstreamOAuth } from "./oauth.ts";
+import { type HeaderVerifier, type Sample, verifySample } from "./sample-headers.ts";
 import type { ToolLists } from "./tool-lists.ts";
 import type { Upstream } from "./upstream.ts";
 import type { Also, Upstreams } from "./upstreams.ts";
@@ -32,6 +33,9 @@ export interface AdministrationParts {
   /** Ids of the upstreams that a caller who is no administrator may use. */
   visible(caller: Principal): Promise<ReadonlySet<string>>;
   startDiscoveryFlow(upstream: Upstream): Promise<DiscoveryFlow>;
+  verifyHeaders: HeaderVerifier;
+  /** Keeps verified sample values as the credential that lists the tools, in the transaction of the create. */
+  keepSample(tx: Tx, upstream: Upstream, headers: Sample["headers"]): Promise<void>;
   /** `undefined`: none. */
   credentialStatus(owner: Owner, upstreamId: string): Promise<string | undefined>;
 }
@@ -61,14 +65,18 @@ export class Administration {
     const id = upstreams.newId();
     const isPending = definition.oauth !== undefined && !definition.disabled;
     const found = isPending ? await oauth.examine({ ...definition, id }) : undefined;
+    const { settings, verifyHeaders, keepSample } = this.#parts;
+    const sample = await verifySample(verifyHeaders, settings, { ...definition, id }, body.user_headers);
     const also: Also = async (tx, upstream) => {
+      if (sample) await keepSample(tx, upstream, sample.headers);
       if (body.vk_configs) await keyConfigs.replace(tx, upstream.id, body.vk_configs);
       await this.#audit(tx, "upstream.created", caller, requestId, upstream);
     };
     const upstream = await upstreams.create(definition, "api", { id, found, also });
     if (isPending) return this.#pending(upstream);
-    void tools.refresh(upstream.id);
-    return success("The MCP client was created. Its tools are being read.", upstream);
+    if (sample) await upstreams.recordTools(upstream.id, sample.tools);
+    else void tools.refresh(upstream.id);
+    return success(created(upstream, sample), upstream);
   }
 
   async update(id: string, patch: DefinitionPatch, caller: Principal, requestId: string) {
@@ -109,7 +117,8 @@ export class Administration {
   async refreshTools(id: string) {
     const upstream = this.#parts.upstreams.get(id);
     refuseDisabled(upstream);
-    if (upstream.perUser && !(await this.#isConnected(upstream))) throw accountMissing();
+    if (upstream.perUser && !(await this.#isConnected(upstream)))
+      throw upstream.oauth ? accountMissing() : valuesMissing();
     return this.#readTools(upstream, "The tool list was read.");
   }
 
@@ -148,6 +157,7 @@ export class Administration {
   async #pending(upstream: Upstream) {
     const { settings } = this.#parts;
     const flow = await this.#parts.startDiscoveryFlow(upstream);
+    if (!upstream.oauth) return valuesPending(upstream, flow);
     const at = (path: string) => new URL(path, settings.baseUrl).href;
     const configId = upstream.oauthConfigId!;
     return {
@@ -208,6 +218,29 @@ function success(message: string, upstream: Upstream) {
   return { status: "success", message, mcp_client_id: upstream.id };
 }
 
+function created(upstream: Upstream, sample: Sample | undefined): string {
+  if (sample) return "The MCP client was created. It accepted the sample values and its tools were read.";
+  if (upstream.perUser) {
+    return "The MCP client was created. Its tools are read as soon as somebody's header values are known.";
+  }
+  return "The MCP client was created. Its tools are being read.";
+}
+
+function valuesPending(upstream: Upstream, { url, expiresAt }: DiscoveryFlow) {
+  return {
+    status: "pending_verification",
+    message:
+      "Submit header values once, so that the tool list can be read. Each person submits their own later.",
+    mcp_client_id: upstream.id,
+    submit_url: url,
+    expires_at: time(expiresAt),
+    required_header_keys: [...upstream.perUserHeaderKeys],
+    next_steps: [
+      "Open submit_url in a browser where you are signed in as an administrator and fill in the form.",
+    ],
+  };
+}
+
 function refuseFileManaged(upstream: Upstream): void {
   if (upstream.source !== "file") return;
   throw new Problem(
@@ -227,5 +260,13 @@ function accountMissing(): Problem {
     "conflict",
     "oauth_pending",
     "No account is connected to read the tool list with. POST to …/reconnect and open the authorize_url it returns.",
+  );
+}
+
+function valuesMissing(): Problem {
+  return new Problem(
+    "conflict",
+    "headers_pending",
+    "No header values are stored to read the tool list with. POST to …/reconnect and open the submit_url it returns.",
   );
 }

@@ -1,6 +1,7 @@
 import type { AuthorizationServer } from "oauth4webapi";
 import { type JsonObject, Problem, type World } from "../base/index.ts";
 import { badMetadata, fetchDocument, listOf, textOf } from "./fetch-json.ts";
+import type { ProviderFacts } from "./profile.ts";
 import type { OAuthSettings } from "./upstream.ts";
 
 const endpoints = [
@@ -11,20 +12,24 @@ const endpoints = [
 ] as const;
 
 /**
- * The metadata of the authorization server `issuer`, reduced to what we use, with the administrator's endpoints in place.
- * Throws when there is none that may be used.
+ * The metadata of the authorization server `issuer`, reduced to what we use, with the administrator's endpoints in place
+ * and, where neither has one, those of the provider's profile. Throws when there is none that may be used.
  */
 export async function findAuthorizationServer(
   world: World,
   issuer: string,
   given: OAuthSettings,
+  facts?: ProviderFacts,
 ): Promise<AuthorizationServer> {
   const url = URL.parse(issuer);
   if (!url || (url.protocol !== "https:" && url.protocol !== "http:") || url.hash !== "" || url.search !== "")
     throw badMetadata("the authorization server is not named by a URL", issuer);
   const isGiven = given.authorizeUrl !== undefined && given.tokenUrl !== undefined;
-  const document = await readMetadata(world, url, isGiven);
-  if (!document && !isGiven) {
+  const known = facts?.endpoints;
+  const isKnown =
+    (given.authorizeUrl ?? known?.authorization_endpoint) && (given.tokenUrl ?? known?.token_endpoint);
+  const document = await readMetadata(world, url, Boolean(isKnown), facts);
+  if (!document && !isKnown) {
     throw new Problem(
       "unprocessable",
       "oauth_metadata_missing",
@@ -32,8 +37,8 @@ export async function findAuthorizationServer(
       { param: "oauth_config", log: { issuer } },
     );
   }
-  const server = compose(document ?? { issuer }, url, given);
-  checkPkce(document, server, isGiven);
+  const server = compose(document ?? { issuer }, url, given, facts);
+  checkPkce(document, server, isGiven || facts?.pkce === "unannounced");
   return server;
 }
 
@@ -46,7 +51,12 @@ function wellKnown(issuer: URL): URL[] {
   return places;
 }
 
-async function readMetadata(world: World, issuer: URL, mayFail: boolean): Promise<JsonObject | undefined> {
+async function readMetadata(
+  world: World,
+  issuer: URL,
+  mayFail: boolean,
+  facts?: ProviderFacts,
+): Promise<JsonObject | undefined> {
   for (const place of wellKnown(issuer)) {
     const document = await fetchDocument(world, place).catch((error: unknown) => {
       if (mayFail && error instanceof Problem && error.kind === "upstream") return undefined;
@@ -54,19 +64,34 @@ async function readMetadata(world: World, issuer: URL, mayFail: boolean): Promis
     });
     if (!document) continue;
     // RFC 8414 §3.3: the issuer is the one the address was made from, or nothing of it is used.
-    if (URL.parse(textOf(document, "issuer", place) ?? "")?.href !== issuer.href)
+    const named = textOf(document, "issuer", place) ?? "";
+    if (URL.parse(named)?.href !== issuer.href && !facts?.metadata_issuers?.includes(named))
       throw badMetadata("its issuer is not the one it was asked for", place);
     return document;
   }
   return undefined;
 }
 
-function compose(document: JsonObject, issuer: URL, given: OAuthSettings): AuthorizationServer {
-  const server: Record<string, unknown> = { issuer: textOf(document, "issuer", issuer) };
+function compose(
+  document: JsonObject,
+  issuer: URL,
+  given: OAuthSettings,
+  facts?: ProviderFacts,
+): AuthorizationServer {
+  const named = textOf(document, "issuer", issuer)!;
+  // A template is no issuer: what was asked for is.
+  const server: Record<string, unknown> = {
+    issuer: facts?.metadata_issuers?.includes(named) ? trimmedHref(issuer) : named,
+  };
   for (const [member, setting, field] of endpoints) {
-    const endpoint = given[setting] ?? ownEndpoint(textOf(document, member, issuer), issuer, field);
+    const known = facts?.endpoints?.[member];
+    const found = textOf(document, member, issuer);
+    const endpoint = given[setting] ?? (found === known ? known : ownEndpoint(found, issuer, field)) ?? known;
     if (endpoint !== undefined) server[member] = endpoint;
   }
+  const { token_endpoint, refresh_endpoint } = facts?.endpoints ?? {};
+  if (refresh_endpoint && server.token_endpoint === token_endpoint)
+    server.refresh_endpoint = refresh_endpoint;
   for (const member of [
     "scopes_supported",
     "code_challenge_methods_supported",
@@ -85,6 +110,10 @@ function compose(document: JsonObject, issuer: URL, given: OAuthSettings): Autho
   if (!server.authorization_endpoint || !server.token_endpoint)
     throw badMetadata("it names no authorization or token endpoint", issuer);
   return server as unknown as AuthorizationServer;
+}
+
+function trimmedHref(url: URL): string {
+  return url.href.replace(/\/$/, "");
 }
 
 /** Attack case UP-08: metadata must not lead codes and secrets elsewhere; only an administrator may. */

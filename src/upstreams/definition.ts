@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { type Hidden, Problem } from "../base/index.ts";
 import { checkForwardedHeader, checkHeader } from "./headers.ts";
+import { checkHeaderKeys, MAX_HEADER_KEYS } from "./per-user-headers.ts";
+import { shippedProfiles } from "./profiles.ts";
 import { keepSecret, resolveHeaders } from "./redaction.ts";
 import {
   type AuthType,
@@ -29,6 +31,14 @@ const oauthConfig = z.strictObject({
     .nullish(),
   resource: z.string().max(2048).nullish(),
   redirect: z.enum(["own", "shared"]).nullish(),
+  profile: z
+    .string()
+    .max(40)
+    .refine(
+      (provider) => shippedProfiles().has(provider),
+      "no profile has this name; see docs/guide/providers.md",
+    )
+    .nullish(),
   /** Read-only, so that what was read can be sent back. */
   redirect_uri: z.string().max(2048).optional(),
 });
@@ -40,8 +50,8 @@ const fields = {
   auth_type: z.enum(authTypes),
   headers: z.record(z.string().max(128), z.string().max(8192)),
   oauth_config: oauthConfig.nullable(),
-  per_user_header_keys: z.array(z.string()),
-  user_headers: z.record(z.string(), z.string()),
+  per_user_header_keys: z.array(z.string().max(128)).max(MAX_HEADER_KEYS),
+  user_headers: z.record(z.string().max(128), z.string()),
   tools_to_execute: toolNames,
   allowed_extra_headers: z.array(z.string().max(128)).max(50),
   allow_on_all_virtual_keys: z.boolean(),
@@ -79,6 +89,8 @@ export interface Definition {
   url: URL;
   authType: AuthType;
   headers: Record<string, Hidden>;
+  /** Names that each person fills in; empty unless `per_user_headers`. */
+  perUserHeaderKeys: string[];
   oauth?: OAuthSettings;
   /** `keep`: what is stored stays (none for a new upstream). `null`: none. */
   clientSecret: Hidden | "keep" | null;
@@ -108,6 +120,8 @@ export function checkDefinition(body: DefinitionBody, previous?: Upstream): Defi
     url: checkUrl(body.connection_string, "connection_string"),
     authType,
     headers: resolveHeaders(checkedHeaders(body.headers ?? {}, authType), previous),
+    perUserHeaderKeys:
+      authType === "per_user_headers" ? checkHeaderKeys(body.per_user_header_keys ?? []) : [],
     ...(oauth ?? { clientSecret: null }),
     toolsToExecute: body.tools_to_execute ?? [],
     allowedExtraHeaders: (body.allowed_extra_headers ?? []).map(checkForwardedHeader),
@@ -126,17 +140,24 @@ function checkSupported(body: DefinitionBody, connectionType: ConnectionType, au
       "connection_type",
     );
   }
-  if (authType !== "none" && authType !== "headers" && authType !== "per_user_oauth") {
+  if (!isSupported(authType)) {
     throw invalid(
       "unsupported_auth_type",
-      `auth_type ${authType} is not supported. Use none, headers or per_user_oauth.`,
+      `auth_type ${authType} is not supported. Use none, headers, per_user_oauth or per_user_headers.`,
       "auth_type",
     );
   }
-  for (const field of ["stdio_config", "tls_config", "per_user_header_keys", "user_headers"] as const) {
-    const value = body[field];
-    if (value === undefined || value === null || (Array.isArray(value) && value.length === 0)) continue;
+  for (const field of ["stdio_config", "tls_config"] as const) {
+    if (body[field] === undefined || body[field] === null) continue;
     throw invalid("unsupported_field", `${field} is not supported by this version. Leave it out.`, field);
+  }
+  for (const field of ["per_user_header_keys", "user_headers"] as const) {
+    if (authType === "per_user_headers" || Object.keys(body[field] ?? []).length === 0) continue;
+    throw invalid(
+      "unsupported_field",
+      `${field} goes with auth_type per_user_headers only. Leave it out.`,
+      field,
+    );
   }
   if (authType !== "per_user_oauth" && body.oauth_config) {
     throw invalid(
@@ -145,6 +166,10 @@ function checkSupported(body: DefinitionBody, connectionType: ConnectionType, au
       "oauth_config",
     );
   }
+}
+
+function isSupported(authType: AuthType): boolean {
+  return authType !== "oauth" && authType !== "token_exchange";
 }
 
 function checkedHeaders(headers: Record<string, string>, authType: AuthType): Record<string, string> {
@@ -187,6 +212,7 @@ function checkOAuth(
       scopes: config.scopes ?? [],
       resource: checkResource(config.resource),
       redirect: config.redirect ?? "own",
+      profile: config.profile ?? undefined,
     },
   };
 }

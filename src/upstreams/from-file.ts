@@ -38,6 +38,10 @@ function checkEntry(entry: DefinitionBody, index: number): Definition {
     throw new ConfigurationFault(
       `${where}: give access in governance.virtual_keys[].mcp_configs, not in vk_configs.`,
     );
+  if (entry.user_headers)
+    throw new ConfigurationFault(
+      `${where}: give user_headers over the API only; here each person submits theirs.`,
+    );
   try {
     return checkDefinition(entry);
   } catch (error) {

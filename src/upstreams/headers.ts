@@ -19,6 +19,8 @@ const reserved = new Set([
   "accept-encoding",
   "last-event-id",
   "forwarded",
+  "cookie",
+  "set-cookie",
 ]);
 const reservedPrefixes = ["mcp-", "proxy-", "sec-"];
 
@@ -30,9 +32,8 @@ const ours = new Set(["authorization", "cookie", "set-cookie", "x-api-key", "x-g
  * (`invalid_header`, `reserved_header`) naming `param`.
  */
 export function checkHeader(name: string, value: string, param: string): string {
-  const lower = checkName(name, param);
-  // RFC 9110 §5.5: visible ASCII, spaces and tabs inside; CR, LF and NUL would end or split the field.
-  if (value.length > MAX_VALUE || !/^[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?$/.test(value)) {
+  const lower = checkHeaderName(name, param);
+  if (!isHeaderValue(value)) {
     throw new Problem("invalid", "invalid_header", "A header value is one line of visible ASCII.", { param });
   }
   return lower;
@@ -41,14 +42,20 @@ export function checkHeader(name: string, value: string, param: string): string 
 /** The same for a header of the caller's request that is passed on. */
 export function checkForwardedHeader(name: string): string {
   const param = "allowed_extra_headers";
-  const lower = checkName(name, param);
+  const lower = checkHeaderName(name, param);
   if (ours.has(lower) || lower.startsWith("x-bf-")) throw reservedHeader(name, param);
   return lower;
 }
 
-function checkName(name: string, param: string): string {
+/** RFC 9110 §5.5: visible ASCII, spaces and tabs inside; CR, LF and NUL would end or split the field. 8 KB at most. */
+export function isHeaderValue(value: string): boolean {
+  return value.length <= MAX_VALUE && /^[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?$/.test(value);
+}
+
+/** The name in lower case. Throws as `checkHeader` does. */
+export function checkHeaderName(name: string, param: string): string {
   const lower = name.toLowerCase();
-  if (!/^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(lower)) {
+  if (lower === "__proto__" || !/^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(lower)) {
     // RFC 9110 §5.1: a field name is a token.
     throw new Problem("invalid", "invalid_header", "A header name is letters, digits and hyphens.", {
       param,

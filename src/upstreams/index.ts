@@ -26,16 +26,29 @@ export {
   UpstreamOAuth,
   type UpstreamOAuthParts,
 } from "./oauth.ts";
+export { checkHeaderKeys, readHeaderValues } from "./per-user-headers.ts";
+export { type PlainTokenAnswer, plainTokenAnswer } from "./plain-token-answer.ts";
+export type { Profile, ProviderFacts, RevocationCall, TokenRules } from "./profile.ts";
+export { Profiles, type ServerSigns, shippedProfiles } from "./profiles.ts";
 export { redacted } from "./redaction.ts";
+export { type AuthMethod, clientAuthentication } from "./registration.ts";
+export {
+  type RevocationHttpRequest,
+  type RevocationTokens,
+  revocationRequest,
+} from "./revocation-request.ts";
 export { upstreamRoutes } from "./routes.ts";
+export type { HeaderTarget, HeaderVerifier } from "./sample-headers.ts";
 export { ToolLists, type ToolListsParts, type ToolProbe } from "./tool-lists.ts";
 export {
   type AuthType,
+  adminHeaderKeys,
   authorizationMoved,
   type Era,
   type Failure,
   type OAuthSettings,
   type Source,
+  sameHeaderKeys,
   type ToolDefinition,
   type Upstream,
   type UpstreamListener,

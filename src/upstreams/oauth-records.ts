@@ -72,6 +72,15 @@ export class OAuthRecords {
       .execute();
   }
 
+  /** Replaces what is asked for at the next authorization: same client, same server. */
+  async setScopes(tx: Tx, row: Row<"oauth_configs">, scopes: readonly string[]): Promise<void> {
+    await tx
+      .updateTable("oauth_configs")
+      .set({ scopes_json: JSON.stringify(scopes) })
+      .where("id", "=", row.id)
+      .execute();
+  }
+
   /**
    * Stores what was found, if the row is still the one that the search began with. False when it changed meanwhile or is
    * gone: what was found belongs to settings that no longer hold.

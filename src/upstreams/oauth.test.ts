@@ -165,6 +165,17 @@ it("an upstream without RFC 9728 metadata is its own authorization server, at it
   expect(found).toMatchObject({ issuer: metadata.issuer, resource: `${as.origin}/mcp` });
 });
 
+it("scopes an administrator changes later are asked for next time, without another registration", async () => {
+  const { mcp, as } = await behaving();
+  const { oauth, upstream, upstreams } = await start([mcp, as], `${mcp.origin}/mcp`);
+  await oauth.prepare(upstream);
+  const changed = await upstreams.update(upstream.id, { oauth_config: { scopes: ["read", "write"] } });
+  expect(await oauth.prepare(changed)).toMatchObject({
+    scopes: ["read", "write"],
+    client: { client_id: "dcr-1" },
+  });
+});
+
 it("a client id that was given is used with its secret; nothing is registered", async () => {
   const { mcp, as } = await behaving();
   const given = { client_id: "mine", client_secret: "my-secret", resource: "", scopes: ["a", "b"] };

@@ -1,8 +1,10 @@
 import type { AuthorizationServer, Client, ClientAuth } from "oauth4webapi";
 import { type Hidden, Problem, type Seal, type Settings, type World } from "../base/index.ts";
-import type { Database, Row } from "../db/index.ts";
+import type { Database, Db, Row, Tx } from "../db/index.ts";
 import { findAuthorizationServer } from "./authorization-server.ts";
 import { OAuthRecords, type RecordedOAuth, redirectUri } from "./oauth-records.ts";
+import type { ProviderFacts } from "./profile.ts";
+import { type Profiles, shippedProfiles } from "./profiles.ts";
 import { findProtectedResource } from "./protected-resource.ts";
 import { type AuthMethod, clientAuthentication, clientMetadata, register } from "./registration.ts";
 import type { OAuthSettings, Upstream } from "./upstream.ts";
@@ -15,10 +17,15 @@ export interface UpstreamAuthorization {
   server: AuthorizationServer;
   client: Client;
   clientAuth: ClientAuth;
+  /** Of what `clientAuth` is made, for what must be done when nothing is recorded any more (`clientAuthentication`). */
+  authMethod: AuthMethod;
+  clientSecret?: Hidden;
   redirectUri: string;
   /** RFC 8707; goes into authorization, token and refresh requests. Absent: the administrator switched it off. */
   resource?: string;
   scopes: string[];
+  /** What is particular about the provider; absent where nothing is known. */
+  facts?: ProviderFacts;
 }
 
 /** What discovery needs to know of an upstream, stored already or not. */
@@ -34,6 +41,8 @@ export interface UpstreamOAuthParts {
   database: Database;
   seal: Seal;
   settings: Settings;
+  /** Those that come with the gateway, unless given. */
+  profiles?: Profiles;
 }
 
 /** `oauth_configs.metadata_json`. */
@@ -41,17 +50,21 @@ interface Metadata extends Record<string, unknown> {
   server: AuthorizationServer;
   authMethod: AuthMethod;
   secretExpiresAt?: number;
+  /** The profile that the administrator named. */
+  profile?: string;
 }
 
 /** How we are a client of each upstream's authorization server: found once, recorded, and then kept to. */
 export class UpstreamOAuth {
   readonly #parts: UpstreamOAuthParts;
   readonly #records: OAuthRecords;
+  readonly #profiles: Profiles;
   readonly #running = new Map<string, Promise<UpstreamAuthorization>>();
 
   constructor(parts: UpstreamOAuthParts) {
     this.#parts = parts;
     this.#records = new OAuthRecords(parts);
+    this.#profiles = parts.profiles ?? shippedProfiles();
   }
 
   /**
@@ -67,22 +80,29 @@ export class UpstreamOAuth {
     return this.#once(`renew ${upstream.id}`, () => this.#search(upstream));
   }
 
-  /** From the database only; `undefined` until `prepare` was there. */
-  async recorded(upstream: { id: string }): Promise<UpstreamAuthorization | undefined> {
-    const row = await this.#records.find(this.#parts.database.db, upstream.id);
+  /** From the database only; `undefined` until `prepare` was there. Inside a transaction, hand over its `db`. */
+  async recorded(
+    upstream: { id: string },
+    db: Db | Tx = this.#parts.database.db,
+  ): Promise<UpstreamAuthorization | undefined> {
+    const row = await this.#records.find(db, upstream.id);
     if (!row?.metadata_json || row.issuer === null || row.client_id === null) return undefined;
-    const { server, authMethod, secretExpiresAt } = JSON.parse(row.metadata_json) as Metadata;
+    const { server, authMethod, secretExpiresAt, profile } = JSON.parse(row.metadata_json) as Metadata;
     if (secretExpiresAt !== undefined && secretExpiresAt <= this.#parts.world.now().getTime())
       return undefined;
+    const clientSecret = this.#records.openSecret(row);
     return {
       configId: row.id,
       issuer: row.issuer,
       server,
       client: { client_id: row.client_id },
-      clientAuth: clientAuthentication(authMethod, this.#records.openSecret(row)),
+      clientAuth: clientAuthentication(authMethod, clientSecret),
+      authMethod,
+      clientSecret,
       redirectUri: row.redirect_uri,
       resource: row.resource ?? undefined,
       scopes: JSON.parse(row.scopes_json) as string[],
+      facts: this.#profiles.factsOf(server, profile),
     };
   }
 
@@ -91,22 +111,26 @@ export class UpstreamOAuth {
     const { world, settings } = this.#parts;
     const oauth = target.oauth!;
     const resource = await findProtectedResource(world, target.url, target.headers);
-    const issuer = resource.authorizationServers[0] ?? fallbackIssuer(target.url, oauth);
-    const server = await findAuthorizationServer(world, issuer, oauth);
+    const issuer =
+      resource.authorizationServers[0] ??
+      fallbackIssuer(target.url, oauth, this.#profiles.issuerOf(oauth.profile));
+    const facts = this.#factsOf(issuer, oauth);
+    const server = await findAuthorizationServer(world, issuer, oauth, facts);
     if (oauth.redirect === "shared") await this.#refuseAmbiguousRedirect(target.id, server);
-    const scopes = chooseScopes(oauth.scopes, resource.scopes, server);
+    const scopes = chooseScopes(oauth.scopes, resource.scopes, server, facts);
     const registration = await register(world, settings, {
       server,
       oauth,
       redirectUri: redirectUri(settings, target.id, oauth.redirect),
       documentUrl: documentUrl(settings, target.id),
       scopes,
+      facts,
     });
     const { authMethod, secretExpiresAt, ...client } = registration;
-    const metadata: Metadata = { server, authMethod, secretExpiresAt };
+    const metadata: Metadata = { server, authMethod, secretExpiresAt, profile: oauth.profile };
     return {
       issuer: server.issuer,
-      resource: chooseResource(oauth.resource, resource.resource, target.url),
+      resource: chooseResource(oauth.resource, resource.resource, target.url, facts),
       server: metadata,
       scopes,
       ...client,
@@ -129,6 +153,12 @@ export class UpstreamOAuth {
       ...clientMetadata(settings, this.redirectUri(upstream)),
       token_endpoint_auth_method: "none",
     };
+  }
+
+  #factsOf(issuer: string, oauth: OAuthSettings): ProviderFacts | undefined {
+    const { authorizeUrl: authorization_endpoint, tokenUrl: token_endpoint, profile } = oauth;
+    if (URL.parse(issuer) === null) return undefined;
+    return this.#profiles.factsOf({ issuer, authorization_endpoint, token_endpoint }, profile);
   }
 
   /** RFC 9207 §1: at one redirect URI for several servers, only `iss` tells which of them answered. */
@@ -189,27 +219,32 @@ function documentUrl(settings: Settings, upstreamId: string): string {
 }
 
 /** MCP 2025-03-26 servers without RFC 9728 metadata are their own authorization server, at the root of their origin. */
-function fallbackIssuer(url: URL, oauth: OAuthSettings): string {
-  return oauth.authorizeUrl && oauth.tokenUrl ? new URL(oauth.tokenUrl).origin : url.origin;
+function fallbackIssuer(url: URL, oauth: OAuthSettings, ofProfile: string | undefined): string {
+  if (oauth.authorizeUrl && oauth.tokenUrl) return new URL(oauth.tokenUrl).origin;
+  return ofProfile ?? url.origin;
 }
 
-/** MCP "Scope Selection": the administrator's, else the challenge's, else what the metadata lists. */
+/** MCP "Scope Selection": the administrator's, else the challenge's, else what the metadata lists, with the profile's. */
 function chooseScopes(
   given: readonly string[],
   named: readonly string[],
   server: AuthorizationServer,
+  facts: ProviderFacts | undefined,
 ): string[] {
   if (given.length > 0) return [...given];
   const offline = named.length > 0 && server.scopes_supported?.includes("offline_access");
-  return [...new Set([...named, ...(offline ? ["offline_access"] : [])])];
+  const added = named.length > 0 ? (facts?.scope?.add ?? []) : [];
+  return [...new Set([...named, ...(offline ? ["offline_access"] : []), ...added])];
 }
 
 function chooseResource(
   given: string | undefined,
   published: string | undefined,
   url: URL,
+  facts: ProviderFacts | undefined,
 ): string | undefined {
   if (given !== undefined) return given === "" ? undefined : given;
+  if (facts?.resource === "omit") return undefined;
   // MCP "Canonical Server URI": without a trailing slash where the path is empty.
   return published ?? (url.pathname === "/" && url.search === "" ? url.origin : url.href);
 }

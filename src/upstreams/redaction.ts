@@ -44,7 +44,14 @@ export function refuseReaimedSecret(
 ): void {
   if (after.clientSecret !== "keep") return;
   const [was, is] = [before.oauth, after.oauth];
-  const fields = ["authorizeUrl", "tokenUrl", "registrationUrl", "revocationUrl", "resource"] as const;
+  const fields = [
+    "authorizeUrl",
+    "tokenUrl",
+    "registrationUrl",
+    "revocationUrl",
+    "resource",
+    "profile",
+  ] as const;
   if (fields.every((field) => was?.[field] === is?.[field])) return;
   throw new Problem(
     "invalid",

@@ -12,6 +12,7 @@ import {
 import { Hidden, OutboundError, oauthOptions, Problem, type Settings, type World } from "../base/index.ts";
 import { unreachable } from "./fetch-json.ts";
 import type { ClientSource } from "./oauth-records.ts";
+import type { ProviderFacts } from "./profile.ts";
 import type { OAuthSettings } from "./upstream.ts";
 
 export type AuthMethod = "client_secret_basic" | "client_secret_post" | "none";
@@ -32,6 +33,7 @@ export interface RegistrationRequest {
   redirectUri: string;
   documentUrl: string;
   scopes: readonly string[];
+  facts?: ProviderFacts;
 }
 
 /** In the order of the MCP specification: a client id given, a Client ID Metadata Document, RFC 7591. */
@@ -42,7 +44,8 @@ export async function register(
 ): Promise<Registration> {
   const { server, oauth } = request;
   if (oauth.clientId !== undefined) {
-    const authMethod = oauth.hasClientSecret ? secretMethod(server) : "none";
+    const known = request.facts?.client?.authentication;
+    const authMethod = oauth.hasClientSecret ? (known ?? secretMethod(server)) : "none";
     return { clientId: oauth.clientId, clientSource: "given", authMethod };
   }
   // The id is the document's address, and an authorization server reads https only.
@@ -52,7 +55,7 @@ export async function register(
   throw new Problem(
     "unprocessable",
     "client_registration_required",
-    "The authorization server registers no clients by itself. Register one there with the redirect URI and give its client_id.",
+    `The authorization server registers no clients by itself. ${howToRegister(request)}`,
     { param: "oauth_config.client_id" },
   );
 }
@@ -93,14 +96,17 @@ async function dynamic(
     if (error instanceof OutboundError) throw unreachable(error, endpoint);
     throw refused(
       error instanceof ResponseBodyError ? { error: error.error, status: error.status } : { error },
+      request,
     );
   }
 }
 
-function readRegistration(client: Client, { server, redirectUri }: RegistrationRequest): Registration {
+function readRegistration(client: Client, request: RegistrationRequest): Registration {
+  const { server, redirectUri } = request;
   const secret = typeof client.client_secret === "string" ? client.client_secret : undefined;
   const uris = client.redirect_uris;
-  if (Array.isArray(uris) && !uris.includes(redirectUri)) throw refused({ reason: "redirect_uris changed" });
+  if (Array.isArray(uris) && !uris.includes(redirectUri))
+    throw refused({ reason: "redirect_uris changed" }, request);
   const expires = client.client_secret_expires_at;
   return {
     clientId: client.client_id,
@@ -112,13 +118,21 @@ function readRegistration(client: Client, { server, redirectUri }: RegistrationR
   };
 }
 
-function refused(log: Record<string, unknown>): Problem {
+function refused(log: Record<string, unknown>, request: RegistrationRequest): Problem {
   return new Problem(
     "unprocessable",
     "client_registration_refused",
-    "The authorization server did not register the gateway as a client. Register one there and give its client_id.",
+    `The authorization server did not register the gateway as a client. ${howToRegister(request)}`,
     { param: "oauth_config.client_id", log },
   );
+}
+
+/** What an administrator does next. A redirect URI of its own is not named: an upstream that is not created has none yet. */
+function howToRegister({ facts, oauth, redirectUri }: RegistrationRequest): string {
+  const page = facts?.administrator.register_at;
+  const place = facts && page ? `with ${facts.name} at ${page}` : "there";
+  const uri = oauth.redirect === "shared" ? `the redirect URI ${redirectUri}` : "the redirect URI";
+  return `Register one ${place} with ${uri} and give its client_id.`;
 }
 
 /** RFC 8414 §2: a list that is absent means `client_secret_basic`. */

@@ -30,6 +30,9 @@ async function application(allow: string[] = []) {
     caller: { kind: "admin_token" } as Principal,
     visible: new Set<string>(),
     status: undefined as string | undefined,
+    tried: [] as string[][],
+    kept: [] as string[][],
+    refusal: undefined as Problem | undefined,
     probe: async (): Promise<ToolDefinition[]> => [{ name: "echo" }],
   };
   const credentialStatus = async () => state.status;
@@ -53,6 +56,14 @@ async function application(allow: string[] = []) {
       url: `http://localhost:8080/workspace/mcp-sessions/auth?flow=flow_1&of=${upstream.name}`,
       expiresAt: world.now().getTime() + 900_000,
     }),
+    verifyHeaders: async (_upstream, headers) => {
+      state.tried.push(Object.keys(headers));
+      if (state.refusal) throw state.refusal;
+      return [{ name: "echo" }];
+    },
+    keepSample: async (_tx, upstream, headers) => {
+      state.kept.push([upstream.id, ...Object.keys(headers)]);
+    },
     credentialStatus,
   });
   const app = mount(routes, {
@@ -248,4 +259,53 @@ it("reads one list at a time per upstream", async () => {
   gate.resolve([]);
   await all;
   expect(probes).toBe(1);
+});
+
+const personal = {
+  ...plain,
+  name: "personal",
+  auth_type: "per_user_headers",
+  per_user_header_keys: ["X-Api-Key"],
+};
+
+it("UP-28 sample header values are tried before anything is stored, and kept to list the tools", async () => {
+  const { call, state, upstreams } = await application();
+  const user_headers = { "x-api-key": "MARK", "X-Other": "dropped" };
+  state.refusal = new Problem("unprocessable", "headers_refused", "The server does not accept these values.");
+  const refused = await call("POST", "/api/mcp/client", { ...personal, user_headers });
+  expect(refused).toMatchObject({ status: 422, body: { error: { code: "headers_refused" } } });
+  const incomplete = await call("POST", "/api/mcp/client", { ...personal, user_headers: {} });
+  expect(incomplete).toMatchObject({ status: 400, body: { error: { param: "user_headers.X-Api-Key" } } });
+  expect(upstreams.all()).toEqual([]);
+  state.refusal = undefined;
+  const { status, body } = await call("POST", "/api/mcp/client", { ...personal, user_headers });
+  expect({ status, body }).toMatchObject({ status: 200, body: { status: "success" } });
+  expect(state.kept).toEqual([[body.mcp_client_id, "x-api-key"]]);
+  const list = await call("GET", "/api/mcp/clients?auth_type=per_user_headers");
+  expect(list.body.clients[0]).toMatchObject({
+    state: "healthy",
+    tools: [{ name: "echo" }],
+    config: { per_user_header_keys: ["X-Api-Key"] },
+  });
+  expect(JSON.stringify([refused, incomplete, body, list])).not.toContain("MARK");
+});
+
+it("without sample values it waits for verification, and reconnect gives an administrator the form", async () => {
+  const { call, upstreams } = await application();
+  const { body } = await call("POST", "/api/mcp/client", personal);
+  const path = `/api/mcp/client/${body.mcp_client_id}`;
+  expect(upstreams.get(body.mcp_client_id)).toMatchObject({ state: "pending_verification", perUser: true });
+  expect((await call("POST", `${path}/refresh-tools`)).body.error.code).toBe("headers_pending");
+  expect((await call("POST", `${path}/reconnect`)).body).toMatchObject({
+    status: "pending_verification",
+    submit_url: expect.stringContaining("/workspace/mcp-sessions/auth"),
+    required_header_keys: ["X-Api-Key"],
+  });
+  const sample = await call("PUT", path, { user_headers: { "X-Api-Key": "1" } });
+  expect(sample).toMatchObject({ status: 400, body: { error: { code: "unsupported_field" } } });
+  const { generation } = upstreams.get(body.mcp_client_id);
+  await call("PUT", path, { per_user_header_keys: ["x-api-key"] });
+  expect(upstreams.get(body.mcp_client_id).generation).toBe(generation);
+  await call("PUT", path, { per_user_header_keys: ["x-api-key", "X-Region"] });
+  expect(upstreams.get(body.mcp_client_id).generation).toBe(generation + 1);
 });

@@ -13,6 +13,8 @@ import type {
 /** What `upstreams.definition_json` holds: no secrets. Times in milliseconds. */
 interface StoredDefinition {
   oauth?: OAuthSettings;
+  /** Absent in rows of upstreams without. */
+  perUserHeaderKeys?: string[];
   toolsToExecute: string[];
   allowedExtraHeaders: string[];
   timeoutMs?: number;
@@ -36,8 +38,9 @@ export function readUpstream(row: UpstreamRow, seal: Seal, settings: Settings): 
     connectionType: row.connection_type,
     url: new URL(row.connection_string!),
     authType: row.auth_type as AuthType,
-    perUser: row.auth_type === "per_user_oauth",
+    perUser: row.auth_type === "per_user_oauth" || row.auth_type === "per_user_headers",
     headers: openHeaders(row, seal),
+    perUserHeaderKeys: stored.perUserHeaderKeys ?? [],
     toolsToExecute: stored.toolsToExecute,
     allowedExtraHeaders: stored.allowedExtraHeaders,
     allowOnAllVirtualKeys: row.allow_on_all_virtual_keys === 1,
@@ -68,6 +71,7 @@ export function ownTimes(row: UpstreamRow): Pick<StoredDefinition, "timeoutMs" |
 export function definitionColumns(id: string, definition: Definition, seal: Seal) {
   const stored: StoredDefinition = {
     oauth: definition.oauth,
+    perUserHeaderKeys: definition.perUserHeaderKeys.length > 0 ? definition.perUserHeaderKeys : undefined,
     toolsToExecute: definition.toolsToExecute,
     allowedExtraHeaders: definition.allowedExtraHeaders,
     timeoutMs: definition.timeoutMs,

@@ -45,6 +45,8 @@ export interface OAuthSettings {
   scopes: readonly string[];
   /** RFC 8707 §2. The empty string: send no `resource` (for servers that refuse the parameter). */
   resource?: string;
+  /** The provider whose profile counts; absent: the one that is recognised. */
+  profile?: string;
   /** `own`: a redirect URI for this upstream alone; `shared`: the fixed one, for clients registered so. */
   redirect: "own" | "shared";
 }
@@ -69,6 +71,8 @@ export interface Upstream {
   readonly perUser: boolean;
   /** Static headers for every request, lower-case names. */
   readonly headers: Readonly<Record<string, Hidden>>;
+  /** Names that each owner gives values for, as the administrator spelled them; empty unless `per_user_headers`. */
+  readonly perUserHeaderKeys: readonly string[];
   /** Original tool names; `["*"]` is all of them, `[]` none. */
   readonly toolsToExecute: readonly string[];
   readonly allowOnAllVirtualKeys: boolean;
@@ -105,6 +109,22 @@ export function authorizationMoved(before: Upstream, after: Upstream): boolean {
   return before.url.href !== after.url.href || authorizationOf(before) !== authorizationOf(after);
 }
 
+/** Names of the static headers that are sent; where each person has a value of their own, theirs goes instead. */
+export function adminHeaderKeys({ headers, perUserHeaderKeys }: Upstream): string[] {
+  const personal = new Set(perUserHeaderKeys.map((name) => name.toLowerCase()));
+  return Object.keys(headers).filter((name) => !personal.has(name));
+}
+
+/** The same names in another order or case are the same. */
+export function sameHeaderKeys(before: Upstream, after: Upstream): boolean {
+  const names = ({ perUserHeaderKeys }: Upstream) =>
+    perUserHeaderKeys
+      .map((name) => name.toLowerCase())
+      .toSorted()
+      .join(" ");
+  return names(before) === names(after);
+}
+
 function authorizationOf(upstream: Upstream): string {
   const { oauth } = upstream;
   return JSON.stringify([
@@ -116,5 +136,6 @@ function authorizationOf(upstream: Upstream): string {
     oauth?.revocationUrl,
     oauth?.resource,
     oauth?.redirect,
+    oauth?.profile,
   ]);
 }

@@ -10,6 +10,7 @@ import {
   type Era,
   type Failure,
   type Source,
+  sameHeaderKeys,
   type ToolDefinition,
   type Upstream,
   type UpstreamListener,
@@ -173,8 +174,9 @@ export class Upstreams {
       const definition = next(before, row);
       if (definition.name !== before.name) await this.#refuseTakenName(tx, definition.name);
       const after = await this.#write(tx, before, definition);
-      for (const listener of this.listeners) await listener.changed?.(tx, before, after);
+      // `vk_configs` first: what they give back must not be orphaned by what the same change takes away.
       await also?.(tx, after);
+      for (const listener of this.listeners) await listener.changed?.(tx, before, after);
       await this.#note(tx, id);
     });
     await this.#snapshot.settled();
@@ -188,7 +190,7 @@ export class Upstreams {
     const after = await this.#read(tx, before.id);
     const moved = authorizationMoved(before, after);
     const addressed = before.url.href !== after.url.href;
-    const reheaded = headersOf(before) !== headersOf(after);
+    const reheaded = headersOf(before) !== headersOf(after) || !sameHeaderKeys(before, after);
     const changed =
       moved || reheaded || JSON.stringify(definitionOf(before)) !== JSON.stringify(definitionOf(after));
     if (!changed) return after;
@@ -217,9 +219,15 @@ export class Upstreams {
     }
     const after = await this.#read(tx, before.id);
     // Attack rule R9: what was discovered and registered for one address is not used for another.
-    if (authorizationMoved(before, after)) await this.#records.reset(tx, row, definition);
-    else if (definition.clientSecret !== "keep" && definition.oauth.clientId)
+    if (authorizationMoved(before, after)) {
+      await this.#records.reset(tx, row, definition);
+      return;
+    }
+    if (definition.clientSecret !== "keep" && definition.oauth.clientId)
       await this.#records.setSecret(tx, row, definition.clientSecret);
+    // The next person is asked for these; who connected before keeps what was granted then.
+    const { scopes } = definition.oauth;
+    if (scopes.length > 0) await this.#records.setScopes(tx, row, scopes);
   }
 
   async #insert(tx: Tx, id: string, definition: Definition, source: Source): Promise<void> {
@@ -292,6 +300,10 @@ const immutable = [
 
 function mergePatch(before: Upstream, row: UpstreamRow, patch: DefinitionPatch): Definition {
   const { client_id, oauth_config_id, ...current } = definitionOf(before);
+  if (patch.user_headers !== undefined) {
+    const message = "user_headers is read when an MCP client is created, not later. Leave it out.";
+    throw invalid("unsupported_field", message, "user_headers");
+  }
   for (const field of immutable) {
     // Attack case MC-22: an address that people connected to is not changed under their tokens.
     if (

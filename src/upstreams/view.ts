@@ -15,6 +15,9 @@ export function definitionOf(upstream: Upstream): DefinitionView {
     connection_string: upstream.url.href,
     auth_type: upstream.authType,
     headers: Object.fromEntries(Object.keys(upstream.headers).map((name) => [name, redacted])),
+    ...(upstream.authType === "per_user_headers"
+      ? { per_user_header_keys: [...upstream.perUserHeaderKeys] }
+      : {}),
     ...(upstream.oauth ? { oauth_config: oauthOf(upstream), oauth_config_id: upstream.oauthConfigId } : {}),
     tools_to_execute: [...upstream.toolsToExecute],
     allowed_extra_headers: [...upstream.allowedExtraHeaders],
@@ -37,6 +40,7 @@ function oauthOf(upstream: Upstream): NonNullable<DefinitionBody["oauth_config"]
     scopes: [...oauth.scopes],
     resource: oauth.resource,
     redirect: oauth.redirect,
+    profile: oauth.profile,
     redirect_uri: upstream.redirectUri,
   };
 }

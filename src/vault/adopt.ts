@@ -39,9 +39,14 @@ async function move(parts: VaultParts, tx: Tx, row: Row<"credentials">, owner: O
     parts.world.log.error("credential.undecryptable", { credential: row.id, upstream: row.upstream_id });
     return false;
   }
-  const stored = await putCredential(parts, tx, { ...place, owner, secret: given(row, secret) });
+  // Not active: the upstream changed since, and what was given then is not what it wants now.
+  const stored =
+    row.status === "active" &&
+    (await putCredential(parts, tx, { ...place, owner, secret: given(row, secret) }));
   if (stored) return true;
   await queueRevocation(parts, tx, {
+    credentialId: row.id,
+    owner,
     upstreamId: row.upstream_id,
     oauthConfigId: row.oauth_config_id ?? undefined,
     secret,

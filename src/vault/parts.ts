@@ -1,6 +1,8 @@
 import type * as oauth from "oauth4webapi";
-import type { Owner, Seal, World } from "../base/index.ts";
+import type { Audit } from "../audit/index.ts";
+import type { Hidden, Owner, Seal, World } from "../base/index.ts";
 import type { Database, Db, Flows, Outbox, Tx } from "../db/index.ts";
+import type { AuthMethod, ProviderFacts } from "../upstreams/index.ts";
 import { bindingKey } from "./credential.ts";
 
 /** How we are a client of one upstream's authorization server; upstreams/ recorded it. */
@@ -10,7 +12,11 @@ export interface ProviderAuthorization {
   server: oauth.AuthorizationServer;
   client: oauth.Client;
   clientAuth: oauth.ClientAuth;
+  /** Of what `clientAuth` is made, to make it again when nothing is recorded any more. */
+  authMethod: AuthMethod;
+  clientSecret?: Hidden;
   resource?: string;
+  facts?: ProviderFacts;
 }
 
 export interface VaultParts {
@@ -19,9 +25,10 @@ export interface VaultParts {
   seal: Seal;
   flows: Flows;
   outbox: Outbox;
+  audit: Pick<Audit, "append">;
   oauth: {
-    /** From the database only, no network. Undefined when there is none (any more). */
-    recorded(upstream: { id: string }): Promise<ProviderAuthorization | undefined>;
+    /** From the database only, no network; inside a transaction through it. Undefined when there is none (any more). */
+    recorded(upstream: { id: string }, db?: Tx): Promise<ProviderAuthorization | undefined>;
   };
 }
 

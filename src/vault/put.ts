@@ -118,6 +118,8 @@ async function disownReplaced(
   const secret = openSecret(parts.seal, { id: old.id, owner, upstreamId: old.upstream_id }, old.sealed);
   if (!secret) return;
   await queueRevocation(parts, tx, {
+    credentialId: old.id,
+    owner,
     upstreamId: old.upstream_id,
     oauthConfigId: old.oauth_config_id ?? undefined,
     secret,

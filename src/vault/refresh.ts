@@ -1,11 +1,11 @@
 import * as oauth from "oauth4webapi";
 import { newId, OutboundError, oauthOptions } from "../base/index.ts";
-import type { Row } from "../db/index.ts";
+import type { NewRow, Row, Tx } from "../db/index.ts";
 import type { Warm } from "./cache.ts";
 import { bindingKey, type Credential } from "./credential.ts";
 import { awaitHolder, returnLease, takeLease } from "./lease.ts";
 import { findRow, noteBinding, type ProviderAuthorization, type VaultParts } from "./parts.ts";
-import { queueRevocation } from "./revocation.ts";
+import { disownSecret } from "./removal.ts";
 import { openSecret, type Secret, sealSecret } from "./secret.ts";
 import { failCredential } from "./standing.ts";
 import { readTokenAnswer, type Token, type TokenAnswer } from "./token-answer.ts";
@@ -18,6 +18,10 @@ type OAuthSecret = Extract<Secret, { kind: "oauth" }>;
 const FIRST_BACKOFF_MS = 1_000;
 const LONGEST_BACKOFF_MS = 60_000;
 const MOST_REMEMBERED = 10_000;
+/** How often the row may change under a late answer before it is given up. */
+const LATE_ROUNDS = 5;
+
+type LateColumns = Partial<NewRow<"credentials">> & { sealed: Uint8Array };
 
 /**
  * Refreshes a credential once, however many calls wait: one flight in this process, one lease holder on all replicas.
@@ -77,15 +81,17 @@ export class Refresher {
   }
 
   async #ask(authorization: ProviderAuthorization, refreshToken: string): Promise<TokenAnswer> {
-    const { server, client, clientAuth, resource } = authorization;
+    const { server, client, clientAuth, resource, facts } = authorization;
+    const endpoint = (server.refresh_endpoint as string | undefined) ?? server.token_endpoint!;
+    const target = { ...server, token_endpoint: endpoint };
     try {
-      const response = await oauth.refreshTokenGrantRequest(server, client, clientAuth, refreshToken, {
-        ...oauthOptions(this.#parts.world, server.token_endpoint!),
+      const response = await oauth.refreshTokenGrantRequest(target, client, clientAuth, refreshToken, {
+        ...oauthOptions(this.#parts.world, endpoint),
         // RFC 8707 §2.2: the token is for this upstream only.
         additionalParameters: resource === undefined ? undefined : { resource },
       });
       const now = this.#parts.world.now().getTime();
-      return await readTokenAnswer(server, client, response, now, "refresh");
+      return await readTokenAnswer(server, client, response, now, "refresh", facts?.token);
     } catch (error) {
       if (error instanceof OutboundError) return { outcome: "unavailable", reason: error.reason };
       throw error;
@@ -101,30 +107,58 @@ export class Refresher {
       refreshToken: token.refreshToken ?? old.refreshToken,
       issuedAt: now,
     };
+    const columns = {
+      sealed: sealSecret(this.#parts.seal, credential, secret),
+      expires_at: token.expiresAt ?? null,
+      ...(token.scopes ? { scopes_json: JSON.stringify(token.scopes) } : {}),
+      refresh_holder: null,
+      refresh_until: null,
+      refresh_after: null,
+      last_refreshed_at: now,
+      updated_at: now,
+    };
     await this.#parts.database.transaction(async (tx) => {
       const stored = await tx
         .updateTable("credentials")
-        .set({
-          sealed: sealSecret(this.#parts.seal, credential, secret),
-          generation: credential.generation + 1,
-          expires_at: token.expiresAt ?? null,
-          ...(token.scopes ? { scopes_json: JSON.stringify(token.scopes) } : {}),
-          refresh_holder: null,
-          refresh_until: null,
-          refresh_after: null,
-          last_refreshed_at: now,
-          updated_at: now,
-        })
+        .set({ ...columns, generation: credential.generation + 1 })
         .where("id", "=", credential.id)
         .where("generation", "=", credential.generation)
         .where("refresh_holder", "=", holder)
         .executeTakeFirst();
       if (stored.numUpdatedRows > 0n) return noteBinding(this.#parts, tx, credential);
-      // Revoked while we waited: nobody wants the new tokens. A replaced or orphaned row may share their grant: spared.
-      if (await findRow(tx, credential)) return;
-      const { upstreamId, oauthConfigId } = credential;
-      await queueRevocation(this.#parts, tx, { upstreamId, oauthConfigId, secret });
+      await this.#storeLate(tx, credential, old, columns, secret);
     });
+  }
+
+  /**
+   * The row moved while we waited. One that still holds the refresh token we spent takes the answer, whatever became of
+   * its standing: nobody may use an orphaned row, but when access returns it must not hold a dead token (ID-23). One that
+   * was replaced keeps what it has, which may share our grant. One that is gone wants nothing any more (ID-27).
+   */
+  async #storeLate(
+    tx: Tx,
+    credential: Credential,
+    spent: OAuthSecret,
+    columns: LateColumns,
+    secret: OAuthSecret,
+  ): Promise<void> {
+    for (let round = 0; round < LATE_ROUNDS; round++) {
+      const row = await findRow(tx, credential);
+      if (!row) break;
+      if (row.id !== credential.id) return;
+      const held = openSecret(this.#parts.seal, credential, row.sealed);
+      if (held?.kind !== "oauth" || !holdsSame(held, spent)) return;
+      const stored = await tx
+        .updateTable("credentials")
+        .set({ ...columns, generation: row.generation + 1 })
+        .where("id", "=", row.id)
+        .where("generation", "=", row.generation)
+        .executeTakeFirst();
+      if (stored.numUpdatedRows > 0n) return noteBinding(this.#parts, tx, credential);
+    }
+    const { id: credentialId, owner, upstreamId, oauthConfigId } = credential;
+    const disowned = { credentialId, owner, upstreamId, oauthConfigId, secret };
+    await disownSecret(this.#parts, tx, disowned, credential.subject ?? null);
   }
 
   /** Transient: the credential stays active; the pause doubles, with jitter, and a `Retry-After` is honoured. */
@@ -149,6 +183,13 @@ export class Refresher {
     });
     return { outcome: "later", refreshAfter };
   }
+}
+
+function holdsSame(held: OAuthSecret, spent: OAuthSecret): boolean {
+  return (
+    held.accessToken.reveal() === spent.accessToken.reveal() &&
+    held.refreshToken?.reveal() === spent.refreshToken?.reveal()
+  );
 }
 
 /** RFC 6749 §5.2, RFC 8707 §2. Another word of the provider's does not reach the wire. */

@@ -1,7 +1,7 @@
 import type { Owner } from "../base/index.ts";
 import type { Row, Tx } from "../db/index.ts";
 import { noteBinding, type VaultParts } from "./parts.ts";
-import { type Disowned, queueRevocation } from "./revocation.ts";
+import { type Disowned, noteNotTold, queueRevocation } from "./revocation.ts";
 import { openSecret } from "./secret.ts";
 
 /** Deletes one credential, the pending flows of its binding, and queues the provider's revocation. False: no such row. */
@@ -19,7 +19,7 @@ export async function removeCredential(parts: VaultParts, tx: Tx, id: string): P
 }
 
 /** Everything an owner has: a session that ended, a consent that was denied, a deleted key or user. */
-export async function removeOwner(parts: VaultParts, tx: Tx, owner: Owner): Promise<void> {
+export async function removeOwner(parts: VaultParts, tx: Tx, owner: Owner): Promise<number> {
   const rows = await tx
     .deleteFrom("credentials")
     .where("owner_mode", "=", owner.mode)
@@ -28,6 +28,7 @@ export async function removeOwner(parts: VaultParts, tx: Tx, owner: Owner): Prom
     .execute();
   await endFlows(parts, tx, { owner }, "revoked");
   await disown(parts, tx, rows);
+  return rows.length;
 }
 
 /** Consent flows that ended or expired and still hold credentials: their end and the removal are two transactions. */
@@ -52,8 +53,8 @@ export async function findAbandoned(parts: VaultParts): Promise<string[]> {
   return rows.map((row) => row.owner_id);
 }
 
-/** Everything at an upstream that is being deleted. */
-export async function removeUpstream(parts: VaultParts, tx: Tx, upstreamId: string): Promise<void> {
+/** Everything at an upstream. Returns how many credentials that was, here and above. */
+export async function removeUpstream(parts: VaultParts, tx: Tx, upstreamId: string): Promise<number> {
   const rows = await tx
     .deleteFrom("credentials")
     .where("upstream_id", "=", upstreamId)
@@ -61,6 +62,7 @@ export async function removeUpstream(parts: VaultParts, tx: Tx, upstreamId: stri
     .execute();
   await endFlows(parts, tx, { upstreamId }, "revoked");
   await disown(parts, tx, rows);
+  return rows.length;
 }
 
 /** Ends connect links and trips to the provider, so that a late callback stores nothing. */
@@ -78,8 +80,14 @@ async function disown(parts: VaultParts, tx: Tx, rows: Row<"credentials">[]): Pr
   for (const row of rows) {
     const owner = ownerOf(row);
     const secret = openSecret(parts.seal, { id: row.id, owner, upstreamId: row.upstream_id }, row.sealed);
-    const disowned = { upstreamId: row.upstream_id, oauthConfigId: row.oauth_config_id ?? undefined };
+    const disowned = {
+      credentialId: row.id,
+      owner,
+      upstreamId: row.upstream_id,
+      oauthConfigId: row.oauth_config_id ?? undefined,
+    };
     if (secret) await disownSecret(parts, tx, { ...disowned, secret }, row.subject);
+    else await noteNotTold(parts, tx, disowned, "unreadable");
     await noteBinding(parts, tx, { owner, upstreamId: row.upstream_id, account: row.account });
   }
 }
@@ -102,6 +110,7 @@ export async function disownSecret(
           .limit(1)
           .executeTakeFirst();
   if (!holder) await queueRevocation(parts, tx, disowned);
+  else await noteNotTold(parts, tx, disowned, "account_still_used");
 }
 
 function ownerOf(row: Row<"credentials">): Owner {

@@ -1,69 +1,197 @@
 import * as oauth from "oauth4webapi";
-import { OutboundError, oauthOptions } from "../base/index.ts";
-import type { Deliver, Tx } from "../db/index.ts";
+import { Hidden, OutboundError, type Owner, oauthOptions, SealFault } from "../base/index.ts";
+import type { Delivery, Settled, Tx } from "../db/index.ts";
+import { type AuthMethod, clientAuthentication, type RevocationCall } from "../upstreams/index.ts";
 import type { ProviderAuthorization, VaultParts } from "./parts.ts";
+import { callProvider } from "./provider-call.ts";
 import type { Secret } from "./secret.ts";
 
 const KIND = "revoke_token";
+const REVOKED = "revoked";
 
-/** Tokens that we no longer want to exist. */
+/** Tokens that we no longer want to exist, and whose they were. */
 export interface Disowned {
+  /** Absent: they were never stored. */
+  credentialId?: string;
+  owner?: Owner;
   upstreamId: string;
   oauthConfigId?: string;
   secret: Secret;
 }
 
-/** Queues RFC 7009 revocation in the transaction that gave the tokens up; header values have no provider to tell. */
+/** What the outbox keeps, sealed: all that is needed when upstream, row and owner are gone. */
+type Payload = Record<string, string>;
+
+/**
+ * Queues RFC 7009 revocation in the transaction that gave the tokens up, with everything it takes; where it is not
+ * possible, says so on the audit trail. Header values have no provider to tell.
+ */
 export async function queueRevocation(parts: VaultParts, tx: Tx, disowned: Disowned): Promise<void> {
-  const { secret, upstreamId, oauthConfigId } = disowned;
+  const { secret, upstreamId } = disowned;
   if (secret.kind !== "oauth") return;
-  const payload: Record<string, string> = {
-    upstream_id: upstreamId,
-    access_token: secret.accessToken.reveal(),
-  };
-  if (oauthConfigId) payload.oauth_config_id = oauthConfigId;
-  if (secret.issuer) payload.issuer = secret.issuer;
-  if (secret.refreshToken) payload.refresh_token = secret.refreshToken.reveal();
-  await parts.outbox.put(tx, KIND, upstreamId, payload);
+  const authorization = await recorded(parts, upstreamId, tx);
+  const obstacle = obstacleTo(authorization, disowned, secret.issuer);
+  if (obstacle !== undefined) return noteNotTold(parts, tx, disowned, obstacle);
+  const { server, client, authMethod, clientSecret, configId, issuer } = authorization!;
+  await parts.outbox.put(
+    tx,
+    KIND,
+    upstreamId,
+    given({
+      upstream_id: upstreamId,
+      credential_id: disowned.credentialId,
+      owner_mode: disowned.owner?.mode,
+      owner_id: disowned.owner?.id,
+      oauth_config_id: configId,
+      issuer,
+      revocation_endpoint: server.revocation_endpoint,
+      revocation_call: JSON.stringify(callOf(authorization!)),
+      client_id: client.client_id,
+      auth_method: authMethod,
+      client_secret: clientSecret?.reveal(),
+      access_token: secret.accessToken.reveal(),
+      refresh_token: secret.refreshToken?.reveal(),
+    }),
+  );
 }
 
-/** Delivers queued revocations: the refresh token first, because the access token often dies with it (RFC 7009 §2.1). */
+/** The provider is not told, and why: a word of ours. */
+export function noteNotTold(
+  parts: VaultParts,
+  tx: Tx,
+  { credentialId, owner, upstreamId }: Omit<Disowned, "secret">,
+  outcome: string,
+): Promise<void> {
+  const detail = { credential_id: credentialId, attempts: 0, outcome };
+  return parts.audit.append(tx, {
+    event: "credential.provider_not_told",
+    actor: "system",
+    owner,
+    upstreamId,
+    detail,
+  });
+}
+
+/** Delivers queued revocations and writes on the audit trail what came of each. */
 export function handleRevocations(parts: VaultParts): void {
-  parts.outbox.handle(KIND, revoker(parts));
+  parts.outbox.handle(KIND, {
+    deliver: (payload) => deliver(parts, payload),
+    settled: (tx, settled) => noteSettled(parts, tx, settled),
+  });
 }
 
-function revoker(parts: VaultParts): Deliver {
-  return async (payload) => {
-    const authorization = await parts.oauth.recorded({ id: payload.upstream_id! });
-    const same =
-      authorization &&
-      (payload.oauth_config_id === undefined || payload.oauth_config_id === authorization.configId) &&
-      (payload.issuer === undefined || payload.issuer === authorization.issuer);
-    // A token is shown to nobody but the server that issued it, so without that server there is nothing to do.
-    if (!same || authorization.server.revocation_endpoint === undefined) return true;
-    for (const hint of ["refresh_token", "access_token"] as const) {
-      const token = payload[hint];
-      if (token !== undefined && !(await revoke(parts, authorization, token, hint))) return false;
-    }
-    return true;
+/** A token is shown to nobody but the server that issued it, so without that server there is nothing to do. */
+function obstacleTo(
+  authorization: ProviderAuthorization | undefined,
+  { oauthConfigId }: Disowned,
+  issuer: string | undefined,
+): string | undefined {
+  if (!authorization) return "not_registered";
+  if (oauthConfigId !== undefined && oauthConfigId !== authorization.configId) return "authorization_changed";
+  if (issuer !== undefined && issuer !== authorization.issuer) return "authorization_changed";
+  const isPossible = authorization.server.revocation_endpoint !== undefined || callOf(authorization);
+  return isPossible ? undefined : "no_revocation_endpoint";
+}
+
+/** The provider's own way; an endpoint of RFC 7009 goes first, because an administrator may have named it. */
+function callOf({ server, facts }: ProviderAuthorization): RevocationCall | undefined {
+  const rule = server.revocation_endpoint === undefined ? facts?.revocation : undefined;
+  return rule?.kind === "request" ? rule : undefined;
+}
+
+/** The refresh token first, because the access token often dies with it (RFC 7009 §2.1). */
+async function deliver(parts: VaultParts, payload: Payload): Promise<Delivery> {
+  const authorization = await authorizationFor(parts, payload);
+  if (payload.revocation_call !== undefined) {
+    return callProvider(parts, JSON.parse(payload.revocation_call) as RevocationCall, {
+      clientId: authorization.client.client_id,
+      clientSecret: authorization.clientSecret?.reveal(),
+      accessToken: payload.access_token!,
+      refreshToken: payload.refresh_token,
+    });
+  }
+  const outcomes: string[] = [];
+  for (const hint of ["refresh_token", "access_token"] as const) {
+    const token = payload[hint];
+    if (token === undefined) continue;
+    const attempt = await revoke(parts, authorization, token, hint);
+    if (!attempt.done) return attempt;
+    outcomes.push(attempt.outcome);
+  }
+  // A provider may refuse the access token alone (`unsupported_token_type`, §2.2.1): it ends with the refresh token.
+  return { done: true, outcome: outcomes[0] ?? REVOKED };
+}
+
+type RevocationTarget = Pick<ProviderAuthorization, "server" | "client" | "clientAuth" | "clientSecret">;
+
+/** As it was when queued; a client secret that was replaced since is used when it is still the same client. */
+async function authorizationFor(parts: VaultParts, payload: Payload): Promise<RevocationTarget> {
+  const { issuer = "", revocation_endpoint, client_id = "", client_secret, auth_method } = payload;
+  const now = await recorded(parts, payload.upstream_id);
+  const same =
+    now?.configId === payload.oauth_config_id && now?.issuer === issuer && now.client.client_id === client_id;
+  const secret = client_secret === undefined ? undefined : new Hidden(client_secret);
+  return {
+    server: { issuer, revocation_endpoint },
+    client: { client_id },
+    clientAuth: same ? now.clientAuth : clientAuthentication(auth_method as AuthMethod, secret),
+    clientSecret: same ? now.clientSecret : secret,
   };
 }
 
 async function revoke(
   parts: VaultParts,
-  { server, client, clientAuth }: ProviderAuthorization,
+  { server, client, clientAuth }: RevocationTarget,
   token: string,
   hint: string,
-): Promise<boolean> {
+): Promise<Delivery> {
   try {
-    const response = await oauth.revocationRequest(server, client, clientAuth, token, {
+    const { status } = await oauth.revocationRequest(server, client, clientAuth, token, {
       ...oauthOptions(parts.world, server.revocation_endpoint!),
       additionalParameters: { token_type_hint: hint },
     });
-    // RFC 7009 §2.2.1: 503 asks to try again; other refusals (unsupported_token_type) will not change.
-    return response.status < 500 && response.status !== 429 && response.status !== 408;
+    // RFC 7009 §2.2.1: 503 asks to try again; other refusals will not change.
+    if (status >= 500 || status === 429 || status === 408)
+      return { done: false, outcome: `status_${status}` };
+    return { done: true, outcome: status < 300 ? REVOKED : "refused" };
   } catch (error) {
-    if (error instanceof OutboundError) return false;
+    if (error instanceof OutboundError) return { done: false, outcome: error.reason };
     throw error;
   }
+}
+
+async function noteSettled(parts: VaultParts, tx: Tx, settled: Settled): Promise<void> {
+  const { payload, subject, attempts, done, outcome } = settled;
+  const told = done && outcome === REVOKED;
+  const owner =
+    payload?.owner_id === undefined
+      ? undefined
+      : { mode: payload.owner_mode as Owner["mode"], id: payload.owner_id };
+  const detail = {
+    credential_id: payload?.credential_id,
+    attempts,
+    ...(done ? { outcome } : { outcome: "gave_up", last: outcome }),
+  };
+  const event = told ? "credential.provider_told" : "credential.provider_not_told";
+  await parts.audit.append(tx, { event, actor: "system", owner, upstreamId: subject, detail });
+}
+
+/** Undefined also when the client's secret does not open: giving a credential up must not fail for that. */
+async function recorded(
+  parts: VaultParts,
+  upstreamId: string | undefined,
+  tx?: Tx,
+): Promise<ProviderAuthorization | undefined> {
+  if (upstreamId === undefined) return undefined;
+  try {
+    return await parts.oauth.recorded({ id: upstreamId }, tx);
+  } catch (error) {
+    if (error instanceof SealFault) return undefined;
+    throw error;
+  }
+}
+
+function given(values: Record<string, string | undefined>): Payload {
+  const entries = Object.entries(values).filter((entry): entry is [string, string] => entry[1] !== undefined);
+  return Object.fromEntries(entries);
 }

@@ -112,7 +112,19 @@ function flowRows(db: Db, scope: SessionScope, now: number) {
   return db
     .selectFrom("flows")
     .select("flows.id as id")
-    .select(sql<SessionRow["auth_kind"]>`'oauth'`.as("auth_kind"))
+    .select((row) =>
+      row
+        .selectFrom("upstreams")
+        .select(
+          sql<
+            SessionRow["auth_kind"]
+          >`case upstreams.auth_type when 'per_user_headers' then 'headers' else 'oauth' end`.as("auth_kind"),
+        )
+        .whereRef("upstreams.id", "=", "flows.upstream_id")
+        .$asScalar()
+        .$notNull()
+        .as("auth_kind"),
+    )
     .select(sql<OwnerMode>`flows.owner_mode`.as("owner_mode"))
     .select(sql<string>`flows.owner_id`.as("owner_id"))
     .select(sql<string>`flows.upstream_id`.as("upstream_id"))

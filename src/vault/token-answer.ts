@@ -1,6 +1,7 @@
 import { decodeJwt } from "jose";
 import * as oauth from "oauth4webapi";
 import { Hidden, JsonFault, type JsonObject, parseStrictJson } from "../base/index.ts";
+import { type PlainTokenAnswer, plainTokenAnswer, type TokenRules } from "../upstreams/index.ts";
 
 /** A clean answer of a token endpoint. `expiresAt` in milliseconds since 1970; absent when the provider told none. */
 export interface Token {
@@ -29,7 +30,7 @@ const VISIBLE_ASCII = /^[\x21-\x7e]+$/;
 
 /**
  * Reads a token endpoint's answer to a code or a refresh (RFC 6749 §5). Providers err: the answer is checked and cleaned
- * before it is believed, and a poisoned one changes nothing (attack case UP-19).
+ * before it is believed, and a poisoned one changes nothing (attack case UP-19). `rules`: the provider's own form of it.
  */
 export async function readTokenAnswer(
   server: oauth.AuthorizationServer,
@@ -37,8 +38,10 @@ export async function readTokenAnswer(
   response: Response,
   now: number,
   grant: "code" | "refresh",
+  rules?: TokenRules,
 ): Promise<TokenAnswer> {
-  const body = await readObject(response);
+  const given = await readObject(response);
+  const { body, account }: Partial<PlainTokenAnswer> = given ? plainTokenAnswer(rules, given) : {};
   const error = body?.error;
   if (response.status !== 200 || error !== undefined) return refusal(response, error, now);
   if (!body) return { outcome: "unavailable", reason: "not_json" };
@@ -53,7 +56,7 @@ export async function readTokenAnswer(
   }
   return {
     outcome: "token",
-    token: { ...tokenOf(answer, now), subject: subjectOf(body.id_token, server, client, now) },
+    token: { ...tokenOf(answer, now), subject: subjectOf(body.id_token, server, client, now) ?? account },
   };
 }
 

@@ -9,6 +9,7 @@ import {
   type NewSecret,
   type Opened,
 } from "./credential.ts";
+import { type HeaderDemand, headerNames, requireHeaders } from "./header-rows.ts";
 import { type Binding, findRow, type VaultParts } from "./parts.ts";
 import { type PutCredential, putCredential, type Stored } from "./put.ts";
 import { Refresher } from "./refresh.ts";
@@ -97,8 +98,8 @@ export class Vault {
     return removed;
   }
 
-  /** Everything an owner has, pending flows included. */
-  dropOwner(tx: Tx, owner: Owner): Promise<void> {
+  /** Everything an owner has, pending flows included. Returns how many credentials that was. */
+  dropOwner(tx: Tx, owner: Owner): Promise<number> {
     return removeOwner(this.#parts, tx, owner);
   }
 
@@ -109,8 +110,8 @@ export class Vault {
     }
   }
 
-  /** Everything at an upstream; before its row is deleted. */
-  dropUpstream(tx: Tx, upstreamId: string): Promise<void> {
+  /** Everything at an upstream, before its row is deleted or without. Returns how many credentials that was. */
+  dropUpstream(tx: Tx, upstreamId: string): Promise<number> {
     return removeUpstream(this.#parts, tx, upstreamId);
   }
 
@@ -124,10 +125,21 @@ export class Vault {
     return demandReauth(this.#parts, tx, upstreamId, reason);
   }
 
-  /** Queues the provider's revocation of tokens that came too late to be stored. */
-  disown(tx: Tx, upstreamId: string, secret: NewSecret): Promise<void> {
+  /** The names that people give values for changed: rows that lack one are `needs_update`, rows that have all serve again. */
+  requireHeaders(tx: Tx, demand: HeaderDemand): Promise<void> {
+    return requireHeaders(this.#parts, tx, demand);
+  }
+
+  /** The names, in lower case, that a binding holds values for; never the values. */
+  async headerNames(owner: Owner, upstreamId: string, account = ""): Promise<string[]> {
+    const row = await findRow(this.#parts.database.db, { owner, upstreamId, account });
+    return row ? [...(headerNames(this.#parts, row) ?? [])] : [];
+  }
+
+  /** Queues the provider's revocation of tokens that came too late to be stored for `owner`. */
+  disown(tx: Tx, upstreamId: string, secret: NewSecret, owner?: Owner): Promise<void> {
     const { oauthConfigId, subject = null } = secret.kind === "oauth" ? secret : {};
-    const disowned = { upstreamId, oauthConfigId, secret: secretOf(secret, this.#now()) };
+    const disowned = { owner, upstreamId, oauthConfigId, secret: secretOf(secret, this.#now()) };
     return disownSecret(this.#parts, tx, disowned, subject);
   }
 

@@ -61,7 +61,6 @@ async function process(db: Kysely<unknown>, c: Columns): Promise<void> {
     .addColumn("request_id", "text")
     .addColumn("detail_json", "text", (col) => col.notNull())
     .execute();
-  await schema.createIndex("audit_by_time").on("audit").columns(["at", "id"]).execute();
 }
 
 async function people(schema: Schema, c: Columns): Promise<void> {

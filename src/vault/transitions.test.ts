@@ -1,0 +1,231 @@
+import { expect, it } from "vitest";
+import { onBothDatabases } from "../../test/support/databases.ts";
+import { Hidden, type Owner } from "../base/index.ts";
+import type { Tx } from "../db/index.ts";
+import type { NewSecret } from "./index.ts";
+import { alice, type Bench, bench, hour, secret, up1 } from "./vault.suite.ts";
+
+/**
+ * The state machine of a credential: the same table as in docs/guide/sessions.md. `lost` is `needs_reauth` for tokens and
+ * `needs_update` for header values; `orphaned+…` is the flag with the status beneath it.
+ */
+type State = "none" | "active" | "lost" | "orphaned+active" | "orphaned+lost";
+type Kind = "oauth" | "headers";
+
+interface Place {
+  b: Bench;
+  kind: Kind;
+  id: string | undefined;
+}
+
+const states: readonly State[] = ["none", "active", "lost", "orphaned+active", "orphaned+lost"];
+
+const flow: Owner = { mode: "flow", id: "flow_1" };
+
+function given({ b, kind }: Pick<Place, "b" | "kind">, over: { refreshless?: boolean } = {}): NewSecret {
+  if (kind === "headers") return { kind, headers: { "x-key": new Hidden("value") } };
+  return secret(b, hour, over.refreshless ? { refreshToken: undefined } : {});
+}
+
+/** Everything that can happen to a credential. */
+const events = {
+  connected: ({ b, kind }: Place) =>
+    inside(b, (tx) =>
+      b.vault.put(tx, { owner: alice, upstreamId: "up1", account: "", secret: given({ b, kind }) }),
+    ),
+  "connected during a consent that is submitted": async ({ b, kind }: Place) => {
+    await inside(b, (tx) =>
+      b.vault.put(tx, { owner: flow, upstreamId: "up1", account: "", secret: given({ b, kind }) }),
+    );
+    await inside(b, (tx) => b.vault.adopt(tx, flow.id, alice));
+  },
+  "connected too late": ({ b, kind }: Place) =>
+    inside(b, (tx) =>
+      b.vault.put(tx, {
+        owner: alice,
+        upstreamId: "up1",
+        account: "",
+        secret: given({ b, kind }),
+        expectGeneration: 99,
+      }),
+    ),
+  "refresh succeeds": ({ b }: Place) => expire(b),
+  "refresh is refused": ({ b }: Place) => {
+    b.provider.answer = () => ({ status: 400, body: { error: "invalid_grant" } });
+    return expire(b);
+  },
+  "refresh gets no answer": ({ b }: Place) => {
+    b.provider.answer = () => ({ status: 503 });
+    return expire(b);
+  },
+  "upstream refuses it, renewed just now": async ({ b }: Place) => {
+    await b.database.db
+      .updateTable("credentials")
+      .set({ last_refreshed_at: b.world.now().getTime() })
+      .execute();
+    await reject(b);
+  },
+  "access withdrawn": ({ b }: Place) => inside(b, (tx) => b.vault.setAccess(tx, alice, new Set(["up2"]))),
+  "access given": ({ b }: Place) => inside(b, (tx) => b.vault.setAccess(tx, alice, new Set(["up1"]))),
+  "upstream's authorization changed": ({ b }: Place) =>
+    inside(b, (tx) => b.vault.needsReauth(tx, "up1", "configuration_changed")),
+  "a header is newly required": ({ b }: Place) =>
+    inside(b, (tx) => b.vault.requireHeaders(tx, { upstreamId: "up1", names: ["x-key", "x-more"] })),
+  "header no longer required": ({ b }: Place) =>
+    inside(b, (tx) => b.vault.requireHeaders(tx, { upstreamId: "up1", names: ["x-key"] })),
+  revoked: ({ b, id }: Place) => inside(b, (tx) => b.vault.revoke(tx, id ?? "cred_none", "test")),
+  "owner ended": ({ b }: Place) => inside(b, (tx) => b.vault.dropOwner(tx, alice)),
+  "upstream deleted": ({ b }: Place) => inside(b, (tx) => b.vault.dropUpstream(tx, "up1")),
+};
+type Event = keyof typeof events;
+
+/** What changes; an event that is not named for a state has no effect there: same state, generation and secret. */
+const table: Record<Kind, Record<State, Partial<Record<Event, State>>>> = {
+  oauth: {
+    none: { connected: "active", "connected during a consent that is submitted": "active" },
+    active: {
+      connected: "active",
+      "connected during a consent that is submitted": "active",
+      "refresh succeeds": "active",
+      "refresh is refused": "lost",
+      "upstream refuses it, renewed just now": "lost",
+      "access withdrawn": "orphaned+active",
+      "upstream's authorization changed": "lost",
+      ...ends(),
+    },
+    lost: {
+      connected: "active",
+      "connected during a consent that is submitted": "active",
+      "access withdrawn": "orphaned+lost",
+      "upstream's authorization changed": "lost",
+      ...ends(),
+    },
+    "orphaned+active": {
+      "access given": "active",
+      "upstream's authorization changed": "orphaned+lost",
+      ...ends(),
+    },
+    "orphaned+lost": {
+      "access given": "lost",
+      "upstream's authorization changed": "orphaned+lost",
+      ...ends(),
+    },
+  },
+  headers: {
+    none: { connected: "active", "connected during a consent that is submitted": "active" },
+    active: {
+      connected: "active",
+      "connected during a consent that is submitted": "active",
+      "upstream refuses it, renewed just now": "lost",
+      "access withdrawn": "orphaned+active",
+      "upstream's authorization changed": "lost",
+      "a header is newly required": "lost",
+      ...ends(),
+    },
+    lost: {
+      connected: "active",
+      "connected during a consent that is submitted": "active",
+      "access withdrawn": "orphaned+lost",
+      "upstream's authorization changed": "lost",
+      "header no longer required": "active",
+      ...ends(),
+    },
+    "orphaned+active": {
+      "access given": "active",
+      "upstream's authorization changed": "orphaned+lost",
+      "a header is newly required": "orphaned+lost",
+      ...ends(),
+    },
+    "orphaned+lost": {
+      "access given": "lost",
+      "upstream's authorization changed": "orphaned+lost",
+      "header no longer required": "orphaned+active",
+      ...ends(),
+    },
+  },
+};
+
+function ends(): Partial<Record<Event, State>> {
+  return { revoked: "none", "owner ended": "none", "upstream deleted": "none" };
+}
+
+/** These turn the status and leave the generation: a link the person may have open is the cure. */
+const keepsGeneration: readonly Event[] = ["refresh is refused", "upstream refuses it, renewed just now"];
+
+async function inside(b: Bench, work: (tx: Tx) => Promise<unknown>): Promise<void> {
+  await b.database.transaction(work);
+}
+
+async function expire(b: Bench): Promise<void> {
+  b.world.advance(hour);
+  await b.vault.open(alice, up1);
+}
+
+async function reject(b: Bench): Promise<void> {
+  const held = (await b.vault.statuses(alice, ["up1"])).get("up1");
+  if (held) await b.vault.markRejected(held);
+}
+
+async function reach(b: Bench, kind: Kind, state: State): Promise<void> {
+  const place = { b, kind, id: undefined };
+  if (state === "none") return;
+  await events.connected(place);
+  if (state.endsWith("lost")) {
+    if (kind === "headers") await events["a header is newly required"](place);
+    else await events["upstream's authorization changed"](place);
+  }
+  if (state.startsWith("orphaned")) await events["access withdrawn"](place);
+}
+
+async function look(b: Bench) {
+  const row = await b.database.db
+    .selectFrom("credentials")
+    .select(["id", "status", "orphaned", "generation", "sealed", "created_at"])
+    .where("owner_id", "=", alice.id)
+    .executeTakeFirst();
+  return row && { ...row, sealed: Buffer.from(row.sealed).toString("hex") };
+}
+
+function stateOf(row: Awaited<ReturnType<typeof look>>, kind: Kind): State {
+  if (!row) return "none";
+  const lost = kind === "oauth" ? "needs_reauth" : "needs_update";
+  if (row.status !== "active" && row.status !== lost) throw new Error(`a ${kind} row is ${row.status}`);
+  const status = row.status === "active" ? "active" : "lost";
+  return row.orphaned === 1 ? `orphaned+${status}` : status;
+}
+
+onBothDatabases("the state machine of a credential", (open) => {
+  for (const kind of ["oauth", "headers"] as const) {
+    it(`ID-23 ${kind}: every event in every state leads where the table says, and nowhere else`, async () => {
+      for (const from of states) {
+        const b = await bench(open);
+        const refreshing = b.provider.answer;
+        for (const event of Object.keys(events) as Event[]) {
+          b.provider.answer = refreshing;
+          await reach(b, kind, from);
+          const before = await look(b);
+          expect(stateOf(before, kind), `reaching ${from}`).toBe(from);
+          const asked = b.provider.refreshes.length;
+          await events[event]({ b, kind, id: before?.id });
+          const after = await look(b);
+          const to = table[kind][from][event];
+          const what = `${kind}: ${event} in ${from}`;
+          expect(stateOf(after, kind), what).toBe(to ?? from);
+          if (to === undefined) expect(after, what).toEqual(before);
+          else if (before && after) {
+            expect([after.id, after.created_at], what).toEqual([before.id, before.created_at]);
+            const raised = keepsGeneration.includes(event) ? 0 : 1;
+            expect(after.generation - before.generation, what).toBe(raised);
+          }
+          const opened = await b.vault.open(alice, up1);
+          expect(opened.outcome === "ready" || opened.outcome === "unavailable", what).toBe(
+            stateOf(after, kind) === "active",
+          );
+          // Nobody is asked on behalf of a credential that may not be used.
+          if (from !== "active") expect(b.provider.refreshes.length, what).toBe(asked);
+          await inside(b, (tx) => b.vault.dropOwner(tx, alice));
+        }
+      }
+    });
+  }
+});
