@@ -74,6 +74,36 @@ journeys("losing access", (stage) => {
   });
 });
 
+journeys("many at once", (stage) => {
+  const many = 6;
+
+  test("reauth: every request is answered, and one link stays", async () => {
+    const house = await stage.household();
+    const { own } = await connected(stage, house);
+    const path = `/api/mcp/sessions/${(await own.onlySession()).id}/reauth`;
+    const answers = await Promise.all(Array.from({ length: many }, () => own.send("POST", path)));
+    expect(answers.map((answer) => answer.status)).toEqual(answers.map(() => 200));
+    const links: string[] = answers.map((answer) => answer.body.authorize_url);
+    const opened = await Promise.all(links.map((link) => fetch(link)));
+    expect(opened.filter((page) => page.status === 200)).toHaveLength(1);
+    expect(opened.filter((page) => page.status === 410)).toHaveLength(many - 1);
+  });
+
+  test("delete and reauth: one delete succeeds, and no link outlives it", async () => {
+    const house = await stage.household();
+    const { own } = await connected(stage, house);
+    const path = `/api/mcp/sessions/${(await own.onlySession()).id}`;
+    const answers = await Promise.all(
+      Array.from({ length: many }, (_, index) =>
+        index % 2 === 0 ? own.send("DELETE", path) : own.send("POST", `${path}/reauth`),
+      ),
+    );
+    expect(answers.filter((answer) => answer.status === 204)).toHaveLength(1);
+    expect(answers.filter((answer) => answer.status >= 500)).toEqual([]);
+    expect(await own.sessions()).toEqual([]);
+  });
+});
+
 journeys("somebody else's session", (stage) => {
   test("is 404 to read, re-authenticate and delete, as one that does not exist", async () => {
     const house = await stage.household();
