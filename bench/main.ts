@@ -6,7 +6,7 @@
  * the design is missed.
  */
 import { checks, type Figures, type LoadFigures } from "./figures.ts";
-import { costRatio, interleave, type Measurement, measure, typical } from "./measure.ts";
+import { costRatio, interleave, type Measurement, measure, typical, warmUp } from "./measure.ts";
 import { callTool } from "./modern-call.ts";
 import { type Options, readOptions, usage } from "./options.ts";
 import { residentMiB } from "./process-cost.ts";
@@ -51,7 +51,7 @@ async function run(stage: Stage, options: Options): Promise<Figures> {
   const requests = await countUpstreamRequests(stage);
   const targets = targetsOf(stage);
   const loaded = [targets.baseline, targets.perUser, targets.open];
-  for (const target of loaded) await measure(load, target, { concurrency: 10, durationMs: options.warmUpMs });
+  for (const target of [targets.direct, ...loaded]) await warmUp(load, target, warmUpOf(options));
   const loads: LoadFigures[] = [];
   for (const concurrency of options.concurrencies) {
     const { rounds, durationMs } = options;
@@ -60,6 +60,10 @@ async function run(stage: Stage, options: Options): Promise<Figures> {
   const added = await addedLatency(load, targets, options);
   const memory = { idleMiB, afterMiB: residentMiB(gateway.pid), baselineMiB: residentMiB(baseline.pid) };
   return { loads, added, memory, requests, coldStartMs: await coldStart(stage) };
+}
+
+function warmUpOf({ warmUpCalls, warmUpMs }: Options) {
+  return { calls: warmUpCalls, longestMs: warmUpMs };
 }
 
 function loadFigures(concurrency: number, measured: Map<Target, Measurement[]>): LoadFigures {
@@ -98,11 +102,11 @@ async function coldStart({ gateway, token }: Stage): Promise<number> {
   return performance.now() - begin;
 }
 
-async function profile({ warmUpMs }: Options, folder: string): Promise<void> {
+async function profile(options: Options, folder: string): Promise<void> {
   const stage = await setStage(folder);
   try {
     const { perUser } = targetsOf(stage);
-    await measure(stage.load, perUser, { concurrency: 10, durationMs: warmUpMs });
+    await warmUp(stage.load, perUser, warmUpOf(options));
     await measure(stage.load, perUser, { concurrency: 10, durationMs: PROFILED_MS });
     await stage.gateway.stop();
   } finally {

@@ -33,6 +33,21 @@ export async function measure(
   };
 }
 
+const WARM_UP_STEP_MS = 500;
+
+/** Calls a target until `calls` are made or `longestMs` is over. */
+export async function warmUp(
+  load: Stage["load"],
+  target: Target,
+  { calls, longestMs }: { calls: number; longestMs: number },
+): Promise<void> {
+  const end = performance.now() + longestMs;
+  for (let made = 0; made < calls && performance.now() < end; ) {
+    const { callsPerSecond } = await measure(load, target, { concurrency: 10, durationMs: WARM_UP_STEP_MS });
+    made += (callsPerSecond * WARM_UP_STEP_MS) / 1000;
+  }
+}
+
 /**
  * Measures the targets in turn, round after round, the order reversed each time, so that what else the machine does
  * falls on all of them. Returns each target's measurements, in the order of the rounds.

@@ -5,6 +5,8 @@ export interface Options {
   rounds: number;
   /** Of one measurement. */
   durationMs: number;
+  /** Each target gets this many calls beforehand, so that the compiler has done its work; at most `warmUpMs` long. */
+  warmUpCalls: number;
   warmUpMs: number;
   concurrencies: readonly number[];
   /** Write `bench/results.md`. */
@@ -36,8 +38,8 @@ export function readOptions(args: string[]): Options | undefined {
   });
   if (values.help) return undefined;
   const pace = values.quick
-    ? { rounds: 2, durationMs: 400, warmUpMs: 1000 }
-    : { rounds: 5, durationMs: 1200, warmUpMs: 4000 };
+    ? { rounds: 2, durationMs: 350, warmUpCalls: 5_000, warmUpMs: 1_000 }
+    : { rounds: 5, durationMs: 1_100, warmUpCalls: 30_000, warmUpMs: 25_000 };
   const { write, date, profile: profileFolder } = values;
   return { ...pace, concurrencies: [1, 10, 50], write, date, profileFolder };
 }
