@@ -8,6 +8,7 @@ import { type Reply, type ServerInfo, toolFailure } from "./reply.ts";
 import { linksOf } from "./upstream-input.ts";
 
 const sentences: Record<RelayFailure, string> = {
+  upstream_address_refused: "may not be reached from this gateway. An administrator must allow its address.",
   upstream_unreachable: "could not be reached. Try again later.",
   upstream_timeout: "did not answer in time. The call may still have had effects there.",
   upstream_protocol: "gave an answer that is not valid MCP. Its operator must look at it.",

@@ -39,6 +39,7 @@ export interface RelayCall {
 }
 
 export type RelayFailure =
+  | "upstream_address_refused"
   | "upstream_unreachable"
   | "upstream_timeout"
   | "upstream_protocol"

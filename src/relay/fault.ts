@@ -44,6 +44,7 @@ function outboundFault(error: OutboundError): RelayFault {
     case "aborted":
       return new RelayFault("cancelled", { cause: error });
     case "refused":
+      return new RelayFault("upstream_address_refused", { cause: error });
     case "unresolvable":
     case "tls":
       return new RelayFault("upstream_unreachable", { retryable: true, cause: error });

@@ -24,8 +24,8 @@ export async function listAllTools(
       client: { era: "legacy", capabilities: {} },
       signal,
     });
-    if (relayed.outcome !== "result") throw failure(relayed);
-    tools.push(...readTools(relayed.result));
+    if (relayed.outcome !== "result") throw failure(relayed, upstream.url);
+    tools.push(...readTools(relayed.result, upstream.url));
     const next = relayed.result.nextCursor;
     // An empty string is a cursor like any other (protocol section 1.9).
     if (typeof next !== "string" || tools.length >= MAX_TOOLS) return tools.slice(0, MAX_TOOLS);
@@ -34,16 +34,26 @@ export async function listAllTools(
   return tools;
 }
 
-function readTools(result: JsonObject): UpstreamTool[] {
+function readTools(result: JsonObject, url: URL): UpstreamTool[] {
   if (!Array.isArray(result.tools))
-    throw failure({ outcome: "failed", code: "upstream_protocol", retryable: false });
+    throw failure({ outcome: "failed", code: "upstream_protocol", retryable: false }, url);
   // One unreadable definition does not take the others with it.
   return result.tools.filter(
     (tool) => isObject(tool) && typeof tool.name === "string",
   ) as unknown as UpstreamTool[];
 }
 
-function failure(relayed: Exclude<Relayed, { outcome: "result" }>): Problem {
+/** The first thing that happens to whoever tries a server on their own machine. */
+function addressRefused(url: URL): Problem {
+  const port = url.port || (url.protocol === "http:" ? "80" : "443");
+  return new Problem(
+    "upstream",
+    "upstream_address_refused",
+    `The gateway reaches private and loopback addresses, and http, only when told to. If this server is yours, add ${url.hostname}:${port} to POSTERN_OUTBOUND_ALLOW and restart.`,
+  );
+}
+
+function failure(relayed: Exclude<Relayed, { outcome: "result" }>, url: URL): Problem {
   switch (relayed.outcome) {
     case "needs_user":
       return new Problem(
@@ -58,6 +68,7 @@ function failure(relayed: Exclude<Relayed, { outcome: "result" }>): Problem {
         "The server refused to list its tools. Look at its own log.",
       );
     case "failed":
+      if (relayed.code === "upstream_address_refused") return addressRefused(url);
       return relayed.code === "upstream_timeout"
         ? new Problem("upstream_timeout", relayed.code, "The server did not answer in time. Try again later.")
         : new Problem(

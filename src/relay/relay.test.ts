@@ -21,7 +21,7 @@ let open: (notGeneration?: number) => Opened;
 
 beforeEach(async () => {
   upstream = await startScriptedUpstream();
-  outbound = openOutbound({ allow: { admin: [new URL(upstream.url).host], stranger: [] } });
+  outbound = openOutbound({ allow: { admin: [new URL(upstream.url).host, "127.0.0.1:1"], stranger: [] } });
   eras = [];
   rejected = [];
   open = () => ({ outcome: "needs_user", reason: "missing" });
@@ -403,11 +403,12 @@ describe("what comes back", () => {
   });
 
   test.each([
-    ["an upstream that is not there", { url: new URL("http://127.0.0.1:1/mcp") }, true],
-    ["an address that is not allowed", { url: new URL("http://169.254.169.254/") }, true],
-  ])("%s fails as unreachable", async (_name, more, retryable) => {
-    const relayed = await call({ upstream: target({ era: "modern", ...more }) });
-    expect(relayed).toEqual({ outcome: "failed", code: "upstream_unreachable", retryable });
+    // Allowed, and nothing listens there.
+    ["an upstream that is not there", "http://127.0.0.1:1/mcp", "upstream_unreachable", true],
+    ["an address that is not allowed", "http://169.254.169.254/", "upstream_address_refused", false],
+  ] as const)("%s fails in words of its own", async (_name, url, code, retryable) => {
+    const relayed = await call({ upstream: target({ era: "modern", url: new URL(url) }) });
+    expect(relayed).toEqual({ outcome: "failed", code, retryable });
   });
 
   test("a cut connection is not repeated: the call may have had effects (AV-16)", async () => {
