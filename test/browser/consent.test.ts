@@ -164,7 +164,9 @@ async function tabTo(page: Page, label: RegExp): Promise<void> {
 async function startClient() {
   const arrivals: URL[] = [];
   const server = await startLoopbackServer((request, response) => {
-    arrivals.push(new URL(request.url!, "http://127.0.0.1"));
+    const url = new URL(request.url!, "http://127.0.0.1");
+    // A browser also asks for the icon.
+    if (url.pathname === "/cb") arrivals.push(url);
     response.end("back at the client");
   });
   return { url: server.origin, arrivals, close: () => server.close() };
