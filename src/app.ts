@@ -239,7 +239,7 @@ function assemble(parts: Parts, ground: Ground): Gateway {
   return {
     fetch: (request, bindings) => app.fetch(request, bindings),
     startJobs: async () => {
-      if (database.kind === "postgres") await database.changes.follow();
+      if (database.kind === "postgres") database.changes.follow();
       jobs.start(jobsOf(parts, ground));
       void parts.tools.refreshDue();
     },

@@ -59,9 +59,16 @@ export class Changes {
     return result;
   }
 
-  /** Starts following other replicas. Only Postgres can have them. */
-  async follow(): Promise<void> {
+  /**
+   * Remembers where the changes stand, before any cache is filled: what another replica changes while this one is still
+   * starting must not fall between the two.
+   */
+  async begin(): Promise<void> {
     this.#seen = await this.#current();
+  }
+
+  /** Starts following other replicas, from where `begin` was. Only Postgres can have them. */
+  follow(): void {
     this.#timer = setInterval(() => {
       this.pull().catch((error) => this.#log.warn("changes.poll_failed", { error }));
     }, POLL_MS);

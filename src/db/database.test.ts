@@ -1,4 +1,4 @@
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { onBothDatabases } from "../../test/support/databases.ts";
 import { testWorld } from "../../test/support/world.ts";
 import { Seal } from "../base/index.ts";
@@ -45,6 +45,16 @@ onBothDatabases("database", (open, kind) => {
     );
     await second.changes.pull();
     expect(heard.toSorted()).toEqual(Array.from({ length: 30 }, (_, index) => `g${index}`).toSorted());
+  });
+
+  onPostgres("a replica that is still starting misses nothing: it follows from where it opened", async () => {
+    const { database: first, url } = await open();
+    const { database: starting } = await open(url);
+    const heard: string[] = [];
+    starting.changes.listen(({ key }) => heard.push(key));
+    await first.transaction((tx) => first.changes.note(tx, "grant", "revoked meanwhile", 0));
+    starting.changes.follow();
+    await vi.waitFor(() => expect(heard).toEqual(["revoked meanwhile"]), { timeout: 5_000 });
   });
 
   it("opens its hash key with the right encryption key only (ST-05)", async () => {

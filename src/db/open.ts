@@ -37,6 +37,7 @@ export async function openDatabase(url: string, log: Log): Promise<Database> {
   const handle = new Kysely<Tables>({ dialect });
   await migrate(handle, kind);
   const changes = new Changes(handle, log);
+  await changes.begin();
   return {
     kind,
     db: handle.withPlugin(refuseInsideTransaction(changes)),

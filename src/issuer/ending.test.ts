@@ -218,7 +218,7 @@ onBothDatabases("all grants at once", (open, kind) => {
       const got = await consented(gateway, key.value);
       const { access_token } = await readJson(await exchange(gateway, got));
       const replica = await setUp(open, { beside: gateway });
-      await replica.database.changes.follow();
+      replica.database.changes.follow();
       replica.database.changes.stop();
       expect(await isAlive(replica, access_token)).toBe(true);
       await gateway.database.transaction(async (tx) => {
