@@ -1,48 +1,24 @@
 import { readFileSync } from "node:fs";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { HttpBindings } from "@hono/node-server";
-import {
-  Access,
-  decide,
-  keyConfigs,
-  reconcileKeyFile,
-  VirtualKeys,
-  virtualKeyRoutes,
-} from "./access/index.ts";
-import { Audit } from "./audit/index.ts";
-import {
-  type KeyedHash,
-  type Owner,
-  openLog,
-  openOutbound,
-  Seal,
-  systemWorld,
-  type World,
-} from "./base/index.ts";
+import { reconcileKeyFile, reconcileVirtualMcpFile } from "./access/index.ts";
+import { linkParts } from "./app-links.ts";
+import { buildParts, type Ground, type Parts } from "./app-parts.ts";
+import { routesOf } from "./app-routes.ts";
+import { Audit, sweepAudit } from "./audit/index.ts";
+import { openLog, openOutbound, Seal, systemWorld, type World } from "./base/index.ts";
 import type { Config } from "./config.ts";
-import { Connect } from "./connect/index.ts";
 import { type Database, Flows, Outbox, openDatabase, openKeyedHash, sweep } from "./db/index.ts";
-import { frontRoutes, Metrics } from "./front/index.ts";
-import { mount, RateLimits, type Route } from "./http/index.ts";
-import { Guard, identityRoutes, ownerOf, type Principal, Sessions, Setup, Users } from "./identity/index.ts";
-import { Issuer } from "./issuer/index.ts";
+import { mount, RateLimits } from "./http/index.ts";
+import { Guard } from "./identity/index.ts";
 import { type Job, Jobs } from "./jobs.ts";
-import { anonymousSessionId, mcpRoutes } from "./mcp/index.ts";
-import { Relay } from "./relay/index.ts";
-import {
-  authorizationMoved,
-  discoveryOwner,
-  reconcileFile,
-  sameHeaderKeys,
-  ToolLists,
-  UpstreamOAuth,
-  Upstreams,
-  upstreamRoutes,
-} from "./upstreams/index.ts";
-import { Vault } from "./vault/index.ts";
+import { reconcileFile } from "./upstreams/index.ts";
 
 /** A whole gateway, not yet listening. */
 export interface Gateway {
   fetch(request: Request, bindings?: HttpBindings): Response | Promise<Response>;
+  /** Answers requests of the hot path as `node:http` hands them over; false for all others. */
+  direct(incoming: IncomingMessage, outgoing: ServerResponse): boolean;
   /** Starts what happens by itself: sweeping, delivering, refreshing tool lists, following other replicas. */
   startJobs(): Promise<void>;
   /** The one-time link for the first administrator; undefined when there is one. */
@@ -61,6 +37,7 @@ export async function openGateway(config: Config, overrides: { now?: () => Date 
   try {
     const ground = await layGround(config, world, database);
     const parts = buildParts(ground);
+    linkParts(parts);
     await readConfiguration(parts, ground);
     return assemble(parts, ground);
   } catch (error) {
@@ -73,20 +50,6 @@ export async function openGateway(config: Config, overrides: { now?: () => Date 
 function openWorld(config: Config, overrides: { now?: () => Date }): World {
   const outbound = openOutbound({ allow: { admin: config.outboundAllow, stranger: config.cimdAllow } });
   return { ...systemWorld({ outbound, log: openLog(config.logLevel) }), ...overrides };
-}
-
-/** What every part above it is given. */
-interface Ground {
-  config: Config;
-  world: World;
-  database: Database;
-  seal: Seal;
-  hash: KeyedHash;
-  flows: Flows;
-  outbox: Outbox;
-  audit: Audit;
-  limits: RateLimits;
-  version: string;
 }
 
 async function layGround(config: Config, world: World, database: Database): Promise<Ground> {
@@ -105,114 +68,14 @@ async function layGround(config: Config, world: World, database: Database): Prom
   };
 }
 
-type Parts = ReturnType<typeof buildParts>;
-
-function buildParts(ground: Ground) {
-  const { settings } = ground.config;
-  const users = new Users(ground);
-  const sessions = new Sessions({ ...ground, settings, users });
-  const setup = new Setup({ ...ground, settings, users, sessions });
-  const upstreams = new Upstreams({ ...ground, settings });
-  const oauth = new UpstreamOAuth({ ...ground, settings });
-  const keys = new VirtualKeys(ground);
-  const access = new Access({ ...ground, upstreams, keys });
-  const vault = new Vault({ ...ground, oauth });
-  const issuer: Issuer = new Issuer({
-    ...ground,
-    settings,
-    upstreams,
-    vault,
-    access,
-    virtualKeys: keys,
-    sessionOf: async (request) => {
-      const signedIn = await sessions.of(request);
-      return signedIn && { userId: signedIn.user.id, email: signedIn.user.email, name: signedIn.user.name };
-    },
-  });
-  const relay = new Relay({ ...ground, upstreams, vault });
-  const connect = new Connect({
-    ...ground,
-    settings,
-    rateLimits: ground.limits,
-    sessions,
-    vault,
-    upstreams,
-    oauth,
-    virtualKeys: keys,
-    verifyHeaders: (upstream, headers) => relay.verifyHeaders(upstream, headers),
-    consentGate: (request, flowId, upstreamId) => issuer.consentGate(request, flowId, upstreamId),
-    grantBrowserHash: (grantId) => issuer.grantBrowserHash(grantId),
-    anonymousSessionId: (value) => anonymousSessionId(ground.hash, value),
-  });
-  const tools = new ToolLists({
-    ...ground,
-    upstreams,
-    probe: (upstream, owner) => relay.listTools(upstream, owner),
-    hasCredential: async (owner, upstreamId) =>
-      (await credentialStatus(vault, owner, upstreamId)) === "active",
-  });
-  const parts = {
-    users,
-    sessions,
-    setup,
-    upstreams,
-    oauth,
-    keys,
-    access,
-    vault,
-    issuer,
-    connect,
-    relay,
-    tools,
-    metrics: new Metrics(),
-  };
-  linkParts(parts);
-  return parts;
-}
-
-async function credentialStatus(vault: Vault, owner: Owner, upstreamId: string): Promise<string | undefined> {
-  return (await vault.statuses(owner, [upstreamId])).get(upstreamId)?.status;
-}
-
-/** What must follow an event, in the transaction that causes it (contract section 2, reconciliation). */
-function linkParts({ users, upstreams, keys, access, vault, issuer, tools }: Omit<Parts, "metrics">): void {
-  upstreams.listeners.push({
-    changed: async (tx, before, after) => {
-      if (authorizationMoved(before, after)) await vault.needsReauth(tx, after.id, "configuration_changed");
-      if (!sameHeaderKeys(before, after))
-        await vault.requireHeaders(tx, { upstreamId: after.id, names: after.perUserHeaderKeys });
-      if (before.allowOnAllVirtualKeys !== after.allowOnAllVirtualKeys)
-        await access.upstreamChanged(tx, after.id);
-    },
-    deleted: async (tx, upstream) => {
-      await vault.dropUpstream(tx, upstream.id);
-    },
-  });
-  users.listeners.push({
-    deleted: async (tx, user) => {
-      const owner: Owner = { mode: "user", id: user.id };
-      await issuer.revokeGrantsOf(tx, { owner });
-      await vault.dropOwner(tx, owner);
-      await keys.deleteOf(tx, user.id);
-    },
-  });
-  keys.listeners.push({
-    changed: (tx, before, after) => access.keyChanged(tx, before, after),
-    deleted: async (tx, key) => {
-      await issuer.revokeGrantsOf(tx, { virtualKeyId: key.id });
-      await vault.dropOwner(tx, { mode: "vk", id: key.id });
-    },
-  });
-  access.listeners.push((tx, owner, allowed) => vault.setAccess(tx, owner, allowed));
-  vault.connected.push((owner, upstreamId) => tools.connected(owner, upstreamId));
-}
-
 /** Brings the stored upstreams and keys in line with the file, and makes the administrator the environment names. */
-async function readConfiguration(parts: Parts, { config, world }: Ground): Promise<void> {
+async function readConfiguration(parts: Parts, { config, database, world }: Ground): Promise<void> {
+  await parts.running.load();
   await parts.upstreams.load();
   await reconcileFile(parts.upstreams, config.upstreams);
   await reconcileKeyFile({ ...parts, log: world.log }, config.virtualKeys);
   if (config.admin) await parts.setup.ensureAdmin(config.admin.email, config.admin.password);
+  await reconcileVirtualMcpFile({ ...parts, database, log: world.log }, config.virtualMcps);
 }
 
 function assemble(parts: Parts, ground: Ground): Gateway {
@@ -221,6 +84,7 @@ function assemble(parts: Parts, ground: Ground): Gateway {
     ...ground,
     settings: config.settings,
     sessions: parts.sessions,
+    tokens: parts.apiTokens,
     adminToken: config.adminToken,
     resolveKey: async (value) => {
       const answer = await parts.keys.authenticate(value);
@@ -238,6 +102,7 @@ function assemble(parts: Parts, ground: Ground): Gateway {
   const jobs = new Jobs(world.log);
   return {
     fetch: (request, bindings) => app.fetch(request, bindings),
+    direct: (incoming, outgoing) => app.direct(incoming, outgoing),
     startJobs: async () => {
       if (database.kind === "postgres") database.changes.follow();
       jobs.start(jobsOf(parts, ground));
@@ -249,6 +114,7 @@ function assemble(parts: Parts, ground: Ground): Gateway {
       await parts.tools.settled();
       await parts.relay.close();
       await parts.issuer.flush();
+      await parts.anonymousSessions.flush();
       await audit.flush();
       await parts.metrics.close();
       await database.close();
@@ -257,95 +123,21 @@ function assemble(parts: Parts, ground: Ground): Gateway {
   };
 }
 
-function routesOf(parts: Parts, ground: Ground): Route[] {
-  const { settings } = ground.config;
-  const { upstreams, oauth, tools, vault, keys, access, connect, issuer, relay, sessions, users, metrics } =
-    parts;
-  return [
-    ...frontRoutes({
-      settings,
-      metrics,
-      ready: () => ground.database.ready(),
-      hasAdmin: () => users.hasAdmin(),
-      personOf: async (request) => {
-        const signedIn = await sessions.of(request);
-        return signedIn && { email: signedIn.user.email, isAdmin: signedIn.user.role === "admin" };
-      },
-      upstreams: () =>
-        upstreams.all().map(({ name, state, authType, tools: list, lastFailure }) => ({
-          name,
-          state,
-          authType,
-          tools: list.length,
-          failure: lastFailure?.message,
-        })),
-    }),
-    ...identityRoutes({ users, sessions, setup: parts.setup, settings }),
-    ...upstreamRoutes({
-      settings,
-      upstreams,
-      oauth,
-      tools,
-      audit: ground.audit,
-      keyConfigs: keyConfigs({ ...ground, keys }),
-      visible: async (caller) => visibleUpstreams(access, upstreams, caller),
-      startDiscoveryFlow: (upstream) => connect.start(discoveryOwner(upstream), upstream),
-      verifyHeaders: (upstream, headers) => parts.relay.verifyHeaders(upstream, headers),
-      keepSample: async (tx, upstream, headers) => {
-        const secret = { kind: "headers" as const, headers };
-        await vault.put(tx, {
-          owner: discoveryOwner(upstream),
-          upstreamId: upstream.id,
-          account: "",
-          secret,
-        });
-      },
-      credentialStatus: (owner, upstreamId) => credentialStatus(vault, owner, upstreamId),
-    }),
-    ...virtualKeyRoutes({ ...ground, keys, upstreams }),
-    ...connect.routes(),
-    ...issuer.routes,
-    ...mcpRoutes({
-      ...ground,
-      settings,
-      issuer,
-      virtualKeys: keys,
-      access,
-      upstreams,
-      vault,
-      relay,
-      connect,
-      onCall: (report) => metrics.recordCall(report),
-    }),
-  ];
-}
-
-/** The upstreams whose names a caller who is no administrator may read. */
-async function visibleUpstreams(
-  access: Access,
-  upstreams: Upstreams,
-  caller: Principal,
-): Promise<Set<string>> {
-  const owner = ownerOf(caller);
-  if (!owner) return new Set(upstreams.all().map(({ id }) => id));
-  const virtualKeyId = caller.kind === "virtual_key" ? caller.virtualKeyId : undefined;
-  const rules = await access.rulesFor({ owner, virtualKeyId });
-  return new Set(
-    upstreams
-      .all()
-      .filter((upstream) => decide(rules, upstream))
-      .map(({ id }) => id),
-  );
-}
-
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 
-function jobsOf(parts: Parts, { database, world, outbox, audit }: Ground): Job[] {
+function jobsOf(parts: Parts, { database, world, outbox, audit, config }: Ground): Job[] {
   return [
+    {
+      name: "audit.sweep",
+      everyMs: 10 * MINUTE,
+      run: async () => void (await sweepAudit({ database, world }, config.settings.auditRetentionDays)),
+    },
     { name: "audit.flush", everyMs: SECOND, run: () => audit.flush() },
     { name: "outbox.run", everyMs: 5 * SECOND, run: () => outbox.run(database) },
     { name: "grants.flush", everyMs: 10 * SECOND, run: () => parts.issuer.flush() },
+    { name: "anonymous.flush", everyMs: 10 * SECOND, run: () => parts.anonymousSessions.flush() },
+    { name: "anonymous.sweep", everyMs: 10 * MINUTE, run: () => parts.anonymousSessions.sweep() },
     { name: "tools.refresh", everyMs: 30 * SECOND, run: () => parts.tools.refreshDue() },
     { name: "sessions.sweep", everyMs: 10 * MINUTE, run: () => parts.sessions.sweep() },
     { name: "flows.sweep", everyMs: MINUTE, run: () => sweepFlows(parts, database, world) },

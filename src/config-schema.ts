@@ -1,9 +1,7 @@
 import { z } from "zod";
-import { keyEntry } from "./access/index.ts";
+import { keyEntry, virtualMcpEntry } from "./access/index.ts";
+import { clientSettings, limitSetting } from "./front/index.ts";
 import { definitionBody, mcpServersBody } from "./upstreams/index.ts";
-
-const seconds = z.number().positive();
-const minutes = z.number().positive();
 
 /** Keys of the product family that this gateway does not act on: accepted, named once in a warning. */
 const ignored = z.unknown().optional().meta({ ignored: true });
@@ -25,15 +23,22 @@ const upstreamEntry = definitionBody.extend(
 );
 
 const client = z.strictObject({
-  enforce_auth_on_inference: z.boolean().default(true),
-  mcp_enable_temp_token_auth: z.boolean().default(false),
-  mcp_tool_execution_timeout: seconds.default(30),
-  mcp_tool_sync_interval: minutes.default(10),
-  allowed_origins: z.array(z.string()).default([]),
-  native_redirect_schemes: z.array(z.string()).default(["cursor", "vscode", "vscode-insiders", "windsurf"]),
-  access_token_hours: z.number().positive().max(24).default(24),
-  grant_idle_days: z.number().positive().default(30),
-  grant_max_days: z.number().min(0).default(180),
+  enforce_auth_on_inference: clientSettings.enforce_auth_on_inference.default(true),
+  mcp_enable_temp_token_auth: clientSettings.mcp_enable_temp_token_auth.default(false),
+  mcp_tool_execution_timeout: clientSettings.mcp_tool_execution_timeout.default(30),
+  mcp_tool_sync_interval: clientSettings.mcp_tool_sync_interval.default(10),
+  allowed_origins: clientSettings.allowed_origins.default([]),
+  native_redirect_schemes: clientSettings.native_redirect_schemes.default([
+    "cursor",
+    "vscode",
+    "vscode-insiders",
+    "windsurf",
+  ]),
+  access_token_hours: clientSettings.access_token_hours.default(24),
+  grant_idle_days: clientSettings.grant_idle_days.default(30),
+  grant_max_days: clientSettings.grant_max_days.default(180),
+  virtual_key_grace_hours: clientSettings.virtual_key_grace_hours.default(24),
+  audit_retention_days: clientSettings.audit_retention_days.default(365),
   ...ignoring([
     "drop_excess_requests",
     "initial_pool_size",
@@ -56,18 +61,14 @@ const client = z.strictObject({
   ]),
 });
 
-const limit = z.strictObject({
-  requests: z.number().int().positive(),
-  window_seconds: z.number().positive(),
-});
-
 /** The whole configuration file. Every default of it stands here. */
 export const fileSchema = z.strictObject({
   $schema: z.string().optional(),
   mcp: z
     .strictObject({
       client_configs: z.array(upstreamEntry).default([]),
-      ...ignoring(["tool_groups", "tool_manager_config", "tool_sync_interval"]),
+      tool_groups: z.array(virtualMcpEntry).default([]),
+      ...ignoring(["tool_manager_config", "tool_sync_interval"]),
     })
     .prefault({}),
   /** The map desktop clients use. */
@@ -90,11 +91,11 @@ export const fileSchema = z.strictObject({
   client: client.prefault({}),
   limits: z
     .strictObject({
-      guess: limit.optional(),
-      register: limit.optional(),
-      authorize: limit.optional(),
-      token: limit.optional(),
-      api: limit.optional(),
+      guess: limitSetting.optional(),
+      register: limitSetting.optional(),
+      authorize: limitSetting.optional(),
+      token: limitSetting.optional(),
+      api: limitSetting.optional(),
     })
     .prefault({}),
   ...ignoring([

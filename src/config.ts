@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import type { ZodType, z } from "zod";
-import type { KeyEntry } from "./access/index.ts";
+import type { KeyEntry, VirtualMcpEntry } from "./access/index.ts";
 import {
   Hidden,
   JsonFault,
@@ -31,6 +31,9 @@ export interface Config {
   limits: typeof defaultRateLimits;
   upstreams: DefinitionBody[];
   virtualKeys: KeyEntry[];
+  virtualMcps: VirtualMcpEntry[];
+  /** What the file names of what else could change while the gateway runs, as `client.allowed_origins`. */
+  given: ReadonlySet<string>;
   /** Known keys that have no effect here, for one warning. */
   ignored: string[];
   /** For printing: the effective settings, secrets hidden. */
@@ -46,7 +49,7 @@ const FOR_TESTS = "POSTERN_TEST_";
 export function loadConfig(options: { environment?: NodeJS.ProcessEnv; file?: string } = {}): Config {
   const variables = options.environment ?? process.env;
   const environment = readEnvironment(variables);
-  const { file, ignored } = readFile(options.file ?? environment.POSTERN_CONFIG, variables);
+  const { file, given, ignored } = readFile(options.file ?? environment.POSTERN_CONFIG, variables);
   const settings = makeSettings(environment, file);
   const databaseUrl = environment.POSTERN_DATABASE_URL;
   const config: Config = {
@@ -64,6 +67,8 @@ export function loadConfig(options: { environment?: NodeJS.ProcessEnv; file?: st
     limits: limits(file),
     upstreams: upstreamEntries(file),
     virtualKeys: file.governance.virtual_keys,
+    virtualMcps: file.mcp.tool_groups,
+    given,
     ignored,
     shown: [],
   };
@@ -82,9 +87,11 @@ function readEnvironment(variables: NodeJS.ProcessEnv): Environment {
 function readFile(
   named: string | undefined,
   variables: NodeJS.ProcessEnv,
-): { file: ConfigFile; ignored: string[] } {
+): { file: ConfigFile; given: Set<string>; ignored: string[] } {
   const path = named ?? (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : undefined);
-  if (path === undefined) return { file: check(fileSchema, {}, "The configuration"), ignored: [] };
+  if (path === undefined) {
+    return { file: check(fileSchema, {}, "The configuration"), given: new Set(), ignored: [] };
+  }
   let raw: unknown;
   try {
     raw = parseStrictJson(readFileSync(path));
@@ -96,7 +103,12 @@ function readFile(
   const resolved = resolveReferences(raw, variables, path, "");
   const file = check(fileSchema, resolved, path);
   collectIgnored(resolved, fileSchema, "", ignored);
-  return { file, ignored };
+  return { file, given: namedSettings(resolved as Record<string, object>), ignored };
+}
+
+function namedSettings({ client = {}, limits = {} }: Record<string, object>): Set<string> {
+  const paths = (group: string, values: object) => Object.keys(values).map((name) => `${group}.${name}`);
+  return new Set([...paths("client", client), ...paths("limits", limits)]);
 }
 
 /** `env.NAME` as a whole string value reads the environment. Our own variables hold our own secrets and are refused. */
@@ -167,6 +179,8 @@ function makeSettings(environment: Environment, file: ConfigFile): Settings {
     accessTokenMs: client.access_token_hours * 60 * 60 * 1000,
     grantIdleMs: client.grant_idle_days * DAY_MS,
     grantMaxMs: client.grant_max_days * DAY_MS,
+    keyGraceMs: client.virtual_key_grace_hours * 60 * 60 * 1000,
+    auditRetentionDays: client.audit_retention_days,
     trustedProxies: list(environment.POSTERN_TRUSTED_PROXIES),
   };
 }
@@ -258,5 +272,6 @@ function show(config: Config, environment: Environment, file: ConfigFile): [stri
     ["private addresses allowed", config.outboundAllow.join(", ") || "none"],
     ["upstreams in the file", String(config.upstreams.length)],
     ["virtual keys in the file", String(file.governance.virtual_keys.length)],
+    ["virtual MCPs in the file", String(file.mcp.tool_groups.length)],
   ];
 }

@@ -1,5 +1,6 @@
-import type { Server } from "node:http";
-import { type HttpBindings, serve } from "@hono/node-server";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { getRequestListener, type HttpBindings } from "@hono/node-server";
 
 /** How long calls in flight may take to finish after a stop was asked for. */
 const GRACE_MS = 10_000;
@@ -14,27 +15,31 @@ export interface Listening {
   stop(): Promise<void>;
 }
 
+/** What is listened for. */
+export interface Application {
+  /** Answers by itself what it can answer without a `Request`; false for all else. */
+  direct(incoming: IncomingMessage, outgoing: ServerResponse): boolean;
+  fetch(request: Request, bindings: HttpBindings): Response | Promise<Response>;
+}
+
 /** Listens; rejects with the system's error (`EADDRINUSE`) when it cannot. Port 0 takes a free one. */
-export function listen(
-  fetch: (request: Request, bindings: HttpBindings) => Response | Promise<Response>,
-  host: string,
-  port: number,
-): Promise<Listening> {
+export function listen(application: Application, host: string, port: number): Promise<Listening> {
+  const web = getRequestListener(application.fetch as never, { hostname: host });
+  const options = {
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    maxHeaderSize: MAX_HEADER_BYTES,
+    // Two Authorization or Host headers must not look like the first of them.
+    joinDuplicateHeaders: true,
+  };
+  const server = createServer(options, (incoming, outgoing) => {
+    if (!application.direct(incoming, outgoing)) void web(incoming, outgoing);
+  });
   return new Promise((resolve, reject) => {
-    const server = serve(
-      {
-        fetch: fetch as never,
-        hostname: host,
-        port,
-        serverOptions: {
-          headersTimeout: HEADERS_TIMEOUT_MS,
-          requestTimeout: REQUEST_TIMEOUT_MS,
-          maxHeaderSize: MAX_HEADER_BYTES,
-        },
-      },
-      (info) => resolve({ port: info.port, stop: () => stop(server as Server) }),
-    );
     server.once("error", reject);
+    server.listen(port, host, () => {
+      resolve({ port: (server.address() as AddressInfo).port, stop: () => stop(server) });
+    });
   });
 }
 

@@ -30,7 +30,7 @@ async function main(): Promise<void> {
 async function serve(config: Config): Promise<void> {
   printSettings(config);
   const gateway = await openGateway(config);
-  const server = await listen(gateway.fetch, config.host, config.port);
+  const server = await listen(gateway, config.host, config.port);
   await gateway.startJobs();
   printWelcome(config, await gateway.setupLink());
   let stopping = false;

@@ -21,6 +21,9 @@ const levels: string[][] = [
 const outside = [
   "main.ts",
   "app.ts",
+  "app-parts.ts",
+  "app-links.ts",
+  "app-routes.ts",
   "config.ts",
   "config-schema.ts",
   "config-problem.ts",

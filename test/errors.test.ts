@@ -82,8 +82,18 @@ const handedOn: Record<string, string[]> = {
   // The refusals of consent-flow.ts, as 401.
   "issuer/consent-gate.ts": ["unknown_flow", "flow_expired", "flow_finished"],
   // What was recorded as the upstream's `last_failure`.
-  "upstreams/administration.ts": ["tool_list_failed"],
-  // RelayFailure, as far as listing tools can meet it.
+  "upstreams/pending.ts": ["tool_list_failed", "shared_credential_lost"],
+  // RelayFailure, as far as a call that is waited for can meet it.
+  "mcp/tool-execute.ts": [
+    "upstream_address_refused",
+    "upstream_timeout",
+    "upstream_unreachable",
+    "upstream_protocol",
+    "upstream_too_large",
+    "upstream_refused",
+    "credential_unavailable",
+  ],
+  // The same, as far as listing tools can meet it.
   "relay/list-tools.ts": [
     "upstream_timeout",
     "upstream_unreachable",

@@ -17,6 +17,12 @@ export const requirements: readonly Requirement[] = [
     title: "ID-02 ID-04 another owner's row is as unknown as none, for every verb and kind",
   },
   {
+    id: "contract-1-anonymous-end",
+    section: "wire contract 1",
+    text: "Thirty days without use end an anonymous session.",
+    title: "contract section 1: thirty days without use end it, by the sweep",
+  },
+  {
     id: "contract-2-list-own",
     section: "wire contract 2",
     text: "The list of sessions is filtered, counted and paged over the caller's own rows.",
@@ -183,6 +189,12 @@ export const requirements: readonly Requirement[] = [
     title: "an unknown slug is 401 with its own metadata without a token, 404 with one",
   },
   {
+    id: "contract-4-slug-audience",
+    section: "wire contract 4",
+    text: "A token for /mcp/<slug> counts there alone, one for /mcp at every slug its identity may use.",
+    title: "its token counts there alone; one for /mcp counts at every slug of its identity",
+  },
+  {
     id: "contract-5-text",
     section: "wire contract 5",
     text: "Without URL elicitation a missing credential is answered with the text and the link; the upstream is not called.",
@@ -199,6 +211,30 @@ export const requirements: readonly Requirement[] = [
     section: "wire contract 5",
     text: "A 2025-11-25 client with URL elicitation gets -32042; one that declares only forms gets the text.",
     title: "2025-11-25 with URL elicitation: -32042; 2025-06-18 and form mode alone: the text",
+  },
+  {
+    id: "contract-5-known-to-drop",
+    section: "wire contract 5",
+    text: "A client that is known to declare URL elicitation and not to show it gets the next form.",
+    title: "a dropping client, whatever the revision: the link as text and a connect tool, no elicitation",
+  },
+  {
+    id: "contract-5-one-link",
+    section: "wire contract 2",
+    text: "Parallel calls hand out one pending link.",
+    title: "MC-31 fifty calls at once make one link",
+  },
+  {
+    id: "contract-7-extra-headers",
+    section: "wire contract 7",
+    text: "`allowed_extra_headers` of the caller's request reach the upstream, and nothing else of it does.",
+    title: "R18 named headers of the client's request go on, case aside; no other does",
+  },
+  {
+    id: "contract-7-tool-execute",
+    section: "wire contract 7",
+    text: "`POST /v1/mcp/tool/execute` answers one tool call in the OpenAI shapes; a missing account is an error with `extra_fields.mcp_auth_required`.",
+    title: "a missing account is 403 with mcp_auth_required; only we can say so",
   },
   {
     id: "contract-5-orphaned",
@@ -231,6 +267,24 @@ export const requirements: readonly Requirement[] = [
     title: "AD-09 the value is in the answer to POST and nowhere after",
   },
   {
+    id: "contract-7-rotate",
+    section: "wire contract 7",
+    text: "The old value of a rotated virtual key counts for its grace period and no longer.",
+    title: "gives a new value at once; the old one counts until its time, whether it was seen before or not",
+  },
+  {
+    id: "contract-7-rotate-twice",
+    section: "wire contract 7",
+    text: "A second rotation ends the value from before the first.",
+    title: "a second rotation ends the value before the first at once",
+  },
+  {
+    id: "contract-7-virtual-mcp-end",
+    section: "wire contract 7",
+    text: "A virtual MCP that is deleted ends at once, with the grants for its address and no others.",
+    title: "its end revokes the grants and codes for its address, and no others",
+  },
+  {
     id: "contract-7-immutable",
     section: "wire contract 7",
     text: "Address and kind of an upstream never change over the API.",
@@ -243,10 +297,58 @@ export const requirements: readonly Requirement[] = [
     title: "per_user_oauth: discovery first, then pending_oauth, then complete when the account is connected",
   },
   {
+    id: "contract-7-shared-account",
+    section: "wire contract 7",
+    text: "With `auth_type` `oauth` an administrator consents once and everybody's calls use that credential; dead, calls are refused without a link until it is reauthorized.",
+    title:
+      "is connected once by an administrator, serves every key, is refreshed once and mended by its administrator",
+  },
+  {
+    id: "contract-7-reauthorize",
+    section: "wire contract 7",
+    text: "`reauthorize` leaves the old credential usable until the new one is stored.",
+    title: "stays usable until its administrator has connected again; disconnected, nobody uses it",
+  },
+  {
+    id: "contract-7-reregister",
+    section: "wire contract 7",
+    text: "`reregister` takes a new registration and asks for every credential again; a client given by hand is 409.",
+    title: "is asked for again when the gateway registers anew; a client registered by hand is not",
+  },
+  {
+    id: "RFC6749-4.4",
+    section: "RFC 6749 section 4.4",
+    text: "A token of the gateway's own is obtained with its client credentials, once on all replicas, and again before it expires.",
+  },
+  {
+    id: "RFC7523-2.2",
+    section: "RFC 7523 section 2.2",
+    text: "Client assertions name client, issuer, a fresh jti and a short life, and are signed with the given key.",
+    title: "with private_key_jwt: the key signs, is never shown, and a kept one is not aimed elsewhere",
+  },
+  {
+    id: "contract-7-verify-headers",
+    section: "wire contract 7",
+    text: "`verify-headers` stores nothing that the live upstream refuses; what it keeps lists tools and serves no call.",
+    title: "is found by values that the live upstream accepted, and no call ever uses it",
+  },
+  {
     id: "contract-8-filters",
     section: "wire contract 8",
     text: "Request filters only narrow; a header that is there but empty is none.",
     title: "request filters only narrow; present but empty is none",
+  },
+  {
+    id: "contract-8-virtual-mcp",
+    section: "wire contract 8",
+    text: "A virtual MCP narrows what its caller may use, when tools are listed and again when one is called.",
+    title: "ID-30 narrows what is listed and what is called, by the same decision",
+  },
+  {
+    id: "contract-8-filters-slug",
+    section: "wire contract 8",
+    text: "Request filters narrow a virtual MCP further and never widen it.",
+    title: "request filters narrow it further and never widen it; present but empty is none",
   },
   {
     id: "contract-8-collision",
@@ -314,6 +416,11 @@ export const requirements: readonly Requirement[] = [
     text: "A name that the API made too stops the start.",
     title:
       "a name that the API made too, a name twice or a bad entry stop the start before anything is written",
+  },
+  {
+    id: "R18",
+    section: "rules against attacks",
+    text: "Outgoing headers are built from nothing; what an administrator lets through of the caller's stands in for none of them.",
   },
   {
     id: "RFC6749-5.1",
@@ -749,6 +856,47 @@ export const requirements: readonly Requirement[] = [
     section: "attack cases: Upstream authorization",
     text: "Resource headers do not leak to the AS.",
   },
+  {
+    id: "UP-31",
+    section: "attack cases: Upstream authorization",
+    text: "Account swap on re-authentication.",
+  },
   { id: "UP-32", section: "attack cases: Upstream authorization", text: "Error text from upstream." },
   { id: "UP-33", section: "attack cases: Upstream authorization", text: "HEAD/prefetch on the callback." },
+  {
+    id: "contract-7-users",
+    section: "wire contract 7",
+    text: "Accounts are made, listed, changed and removed by administrators; an e-mail address counts once.",
+    title: "an account is made, listed, changed and removed; fields at fault are named",
+  },
+  {
+    id: "contract-7-last-administrator",
+    section: "wire contract 7",
+    text: "The last administrator who can sign in stays.",
+    title: "the last administrator who can sign in stays, also when two end each other at once",
+  },
+  {
+    id: "contract-2-user-configs",
+    section: "wire contract 2",
+    text: "What a person may use is their own mcp_configs, what is allowed on all keys and what their keys may use.",
+    title: "joins what is allowed on all keys and what keys of theirs allow, and never narrows it",
+  },
+  {
+    id: "contract-1-api-token",
+    section: "wire contract 1",
+    text: "A management API token is valid on /api only, a token of /mcp there not.",
+    title: "a token reads or writes what its scopes say, at /api only, and its value is shown once",
+  },
+  {
+    id: "contract-7-config",
+    section: "wire contract 7",
+    text: "PUT /api/config merges, counts at once and on every replica, and yields to the file.",
+    title: "a setting changes at once, is kept over a restart, and goes back with null",
+  },
+  {
+    id: "contract-7-audit",
+    section: "wire contract 7",
+    text: "The audit trail is read by administrators, and by a person as far as it is theirs.",
+    title: "a person reads what they did and what is theirs; a virtual key nothing",
+  },
 ];

@@ -1,61 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { onBothDatabases } from "../../test/support/databases.ts";
-import { testSettings } from "../../test/support/settings.ts";
-import { testWorld } from "../../test/support/world.ts";
-import { Hidden, type Owner, openLog, Seal } from "../base/index.ts";
-import { type Database, openKeyedHash } from "../db/index.ts";
-import { ConfigurationFault, checkDefinition, type Upstream, Upstreams } from "../upstreams/index.ts";
-import {
-  Access,
-  decide,
-  type KeyEntry,
-  keyConfigs,
-  keyEntry,
-  reconcileKeyFile,
-  VirtualKeys,
-} from "./index.ts";
-
-async function start(database: Database) {
-  const world = testWorld();
-  const seal = new Seal([world.random(32)], world.random);
-  const upstreams = new Upstreams({ world, database, seal, settings: testSettings() });
-  await upstreams.load();
-  const keys = new VirtualKeys({ world, database, hash: await openKeyedHash(database, seal, world) });
-  const access = new Access({ world, database, upstreams, keys });
-  keys.listeners.push({ changed: (tx, before, after) => access.keyChanged(tx, before, after) });
-  upstreams.listeners.push({ changed: (tx, _before, after) => access.upstreamChanged(tx, after.id) });
-  const told: { owner: Owner; allowed: string[] }[] = [];
-  access.listeners.push(
-    async (_tx, owner, allowed) => void told.push({ owner, allowed: [...allowed].sort() }),
-  );
-  const upstream = (name: string, changes = {}) =>
-    upstreams.create(
-      checkDefinition({
-        name,
-        connection_string: `https://${name}.example/`,
-        tools_to_execute: ["*"],
-        ...changes,
-      }),
-      "api",
-    );
-  const user = async (id: string) => {
-    const row = {
-      id,
-      email: `${id}@a.example`,
-      name: id,
-      role: "member" as const,
-      is_active: 1,
-      created_at: 0,
-      updated_at: 0,
-    };
-    await database.db
-      .insertInto("users")
-      .values({ ...row, password_hash: null })
-      .execute();
-    return id;
-  };
-  return { world, database, upstreams, keys, access, told, upstream, user };
-}
+import { Hidden, openLog } from "../base/index.ts";
+import { ConfigurationFault, type Upstream, type Upstreams } from "../upstreams/index.ts";
+import { start } from "./access.suite.ts";
+import { decide, type KeyEntry, keyConfigs, keyEntry, reconcileKeyFile } from "./index.ts";
 
 onBothDatabases("virtual keys", (open) => {
   const setUp = async () => start((await open()).database);

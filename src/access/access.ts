@@ -3,13 +3,18 @@ import type { Database, Tx } from "../db/index.ts";
 import type { Upstream, Upstreams } from "../upstreams/index.ts";
 import { type AllowedTools, type Rules, toolSet, unite } from "./decide.ts";
 import { readKeys } from "./key-rows.ts";
+import { Narrowed } from "./narrow.ts";
+import { readUserConfigs } from "./user-configs.ts";
 import { judge, type KeyConfig, type VirtualKey } from "./virtual-key.ts";
 import type { VirtualKeys } from "./virtual-keys.ts";
+import type { VirtualMcp } from "./virtual-mcp.ts";
 
 /** Who asks, and the key the grant or request came with, whose rules then hold. */
 export interface Subject {
   owner: Owner;
   virtualKeyId?: string;
+  /** The virtual MCP whose address was used; it narrows the rules. */
+  virtualMcp?: VirtualMcp;
 }
 
 /**
@@ -32,14 +37,17 @@ export class Access {
   /** Filled in app.ts; run inside the transaction of the change. */
   readonly listeners: AccessListener[] = [];
   readonly #world: World;
+  readonly #database: Database;
   readonly #upstreams: Upstreams;
   readonly #keys: VirtualKeys;
   readonly #rules = new Map<string, Computed>();
+  readonly #narrowed = new Narrowed();
   #version = -1;
   #epoch = 0;
 
   constructor(parts: AccessParts) {
     this.#world = parts.world;
+    this.#database = parts.database;
     this.#upstreams = parts.upstreams;
     this.#keys = parts.keys;
     parts.database.changes.listen(({ topic }) => {
@@ -48,11 +56,22 @@ export class Access {
   }
 
   /** The rules of a subject, from memory once asked. A key that is gone or may not be used has none. */
-  async rulesFor(subject: Subject): Promise<Rules> {
+  rulesFor(subject: Subject): Promise<Rules> {
+    const { virtualMcp } = subject;
+    const rules = this.#rulesOf(subject);
+    return virtualMcp === undefined ? rules : rules.then((own) => this.#narrowed.of(own, virtualMcp));
+  }
+
+  /** The same without waiting, where they were asked for before; undefined: `rulesFor` has to look. */
+  known(subject: Subject): Rules | undefined {
+    if (subject.virtualMcp !== undefined || this.#version !== this.#upstreams.version) return undefined;
+    const known = this.#rules.get(nameOf(subject));
+    return known && this.#now() < known.validUntil ? known.rules : undefined;
+  }
+
+  async #rulesOf(subject: Subject): Promise<Rules> {
     if (this.#version !== this.#upstreams.version) this.#drop();
-    const name = subject.virtualKeyId
-      ? `key ${subject.virtualKeyId}`
-      : `${subject.owner.mode} ${subject.owner.id}`;
+    const name = nameOf(subject);
     const now = this.#now();
     const known = this.#rules.get(name);
     if (known && now < known.validUntil) return known.rules;
@@ -77,8 +96,11 @@ export class Access {
       // A flow's credentials serve nobody, an administrator's discovery credential only lists tools.
       return { rules: nothing, validUntil: Number.POSITIVE_INFINITY };
     }
-    const keys = owner.mode === "user" ? usable(await this.#keys.ofUser(owner.id), now) : [];
-    return { rules: rulesOfUser(keys, upstreams), validUntil: validUntil(keys) };
+    if (owner.mode === "session")
+      return { rules: rulesOfUser([], [], upstreams), validUntil: Number.POSITIVE_INFINITY };
+    const keys = usable(await this.#keys.ofUser(owner.id), now);
+    const own = (await readUserConfigs(this.#database.db, [owner.id])).get(owner.id) ?? [];
+    return { rules: rulesOfUser(own, keys, upstreams), validUntil: validUntil(keys) };
   }
 
   /** To be called in the transaction that created, changed or deleted a key. */
@@ -88,6 +110,11 @@ export class Access {
     const upstreams = await readUpstreams(tx);
     if (key.userId !== undefined) await this.#tellUser(tx, key.userId, upstreams);
     else if (after) await this.#tell(tx, { mode: "vk", id: after.id }, rulesOfKey(after.configs, upstreams));
+  }
+
+  /** To be called in the transaction that changed what a person may use by name. */
+  async userChanged(tx: Tx, userId: string): Promise<void> {
+    if (this.listeners.length > 0) await this.#tellUser(tx, userId, await readUpstreams(tx));
   }
 
   /** To be called in the transaction that changed `allow_on_all_virtual_keys` of an upstream. */
@@ -119,7 +146,8 @@ export class Access {
 
   async #tellUser(tx: Tx, userId: string, upstreams: readonly Shared[]): Promise<void> {
     const keys = usable(await readKeys(tx, { userId }), this.#now());
-    await this.#tell(tx, { mode: "user", id: userId }, rulesOfUser(keys, upstreams));
+    const own = (await readUserConfigs(tx, [userId])).get(userId) ?? [];
+    await this.#tell(tx, { mode: "user", id: userId }, rulesOfUser(own, keys, upstreams));
   }
 
   async #tellKey(tx: Tx, keyId: string, upstreams: readonly Shared[]): Promise<void> {
@@ -141,6 +169,11 @@ export class Access {
     this.#version = this.#upstreams.version;
     this.#rules.clear();
   }
+}
+
+/** A key brings its own rules, whoever it acts as. */
+function nameOf({ owner, virtualKeyId }: Subject): string {
+  return virtualKeyId ? `key ${virtualKeyId}` : `${owner.mode} ${owner.id}`;
 }
 
 /** Rules and until when they hold: a key that expires takes its part with it. */
@@ -174,15 +207,17 @@ function rulesOfKey(configs: readonly KeyConfig[], upstreams: readonly Shared[])
   return { upstreams: allowed };
 }
 
-/** What is allowed on all keys, and whatever any key of theirs allows. */
-function rulesOfUser(keys: readonly VirtualKey[], upstreams: readonly Shared[]): Rules {
+/** What is allowed on all keys, what is theirs by name, and whatever any key of theirs allows. */
+function rulesOfUser(
+  own: readonly KeyConfig[],
+  keys: readonly VirtualKey[],
+  upstreams: readonly Shared[],
+): Rules {
   const known = new Set(upstreams.map((upstream) => upstream.id));
   const allowed = sharedWithAll(upstreams);
-  for (const { configs } of keys) {
-    for (const { upstreamId, tools } of configs) {
-      if (tools.length > 0 && known.has(upstreamId))
-        allowed.set(upstreamId, unite(allowed.get(upstreamId), toolSet(tools)));
-    }
+  for (const { upstreamId, tools } of [own, ...keys.map((key) => key.configs)].flat()) {
+    if (tools.length > 0 && known.has(upstreamId))
+      allowed.set(upstreamId, unite(allowed.get(upstreamId), toolSet(tools)));
   }
   return { upstreams: allowed };
 }

@@ -60,7 +60,7 @@ async function apply(
     if (!value) {
       log.warn("virtual_key.declared_without_value", {
         name,
-        hint: 'Nobody knows its value. Give one in the file: "value": "env.NAME", starting with sk-bf-.',
+        hint: 'Nobody knows its value. Give one in the file, "value": "env.NAME" starting with sk-bf-, or rotate the key.',
       });
     }
     return;
@@ -72,6 +72,7 @@ async function apply(
     expiresAt: entry.expires_at ?? null,
     configs,
     value: isNewValue ? value : undefined,
+    valueFromFile: value !== undefined,
   });
 }
 

@@ -1,18 +1,15 @@
 import { z } from "zod";
 import { Hidden, Problem } from "../base/index.ts";
+import { type McpConfigBody, mcpConfigBody as mcpConfig } from "../identity/index.ts";
 import type { Upstreams } from "../upstreams/index.ts";
 import { type KeyConfig, keyPrefix } from "./virtual-key.ts";
+
+/** One upstream and its tools, as keys, people and virtual MCPs name them. */
+export { type McpConfigBody, mcpConfig };
 
 const name = z.string().trim().min(1).max(128);
 // RFC 3339 with any offset.
 const time = z.iso.datetime({ offset: true }).transform((text) => new Date(text).getTime());
-
-const mcpConfig = z.strictObject({
-  mcp_client_id: z.string().max(128).optional(),
-  mcp_client_name: z.string().max(128).optional(),
-  tools_to_execute: z.array(z.string().min(1).max(256)).max(2000).optional(),
-});
-export type McpConfigBody = z.output<typeof mcpConfig>;
 
 const optional = {
   description: z.string().max(2000).optional(),
@@ -30,6 +27,13 @@ export type KeyBody = z.output<typeof keyBody>;
 export const keyPatchBody = z.strictObject({ name: name.optional(), ...optional });
 export type KeyPatchBody = z.output<typeof keyPatchBody>;
 
+const MOST_GRACE_S = 30 * 24 * 60 * 60;
+
+/** The body of `POST …/{id}/rotate`, which may be left out: for how many seconds the old value counts on. */
+export const rotateBody = z
+  .strictObject({ grace_period_s: z.number().int().min(0).max(MOST_GRACE_S).optional() })
+  .optional();
+
 /** An entry of `governance.virtual_keys[]` in the configuration file. */
 export const keyEntry = z.strictObject({
   name,
@@ -43,11 +47,15 @@ export const keyEntry = z.strictObject({
 });
 export type KeyEntry = z.output<typeof keyEntry>;
 
-/** The upstreams a key names, by id or name. Without `tools_to_execute`: all tools. 400 for an unknown one. */
-export function resolveConfigs(upstreams: Upstreams, configs: readonly McpConfigBody[]): KeyConfig[] {
+/** The upstreams a key names (`field` of its body), by id or name. Without `tools_to_execute`: all tools. 400 for an unknown one. */
+export function resolveConfigs(
+  upstreams: Upstreams,
+  configs: readonly McpConfigBody[],
+  field = "mcp_configs",
+): KeyConfig[] {
   const seen = new Set<string>();
   return configs.map((config, index) => {
-    const { id, param } = resolveUpstream(upstreams, config, `mcp_configs.${index}`);
+    const { id, param } = resolveUpstream(upstreams, config, `${field}.${index}`);
     if (seen.has(id)) {
       throw new Problem("invalid", "duplicate_mcp_client", "Name each MCP client once.", { param });
     }

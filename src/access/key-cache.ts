@@ -1,6 +1,6 @@
 import type { Database } from "../db/index.ts";
-import { readKeys } from "./key-rows.ts";
-import type { VirtualKey } from "./virtual-key.ts";
+import { readKeys, readPresentedKey } from "./key-rows.ts";
+import type { PresentedKey, VirtualKey } from "./virtual-key.ts";
 
 const MOST_ENTRIES = 20_000;
 
@@ -10,7 +10,7 @@ const MOST_ENTRIES = 20_000;
  */
 export class KeyCache {
   readonly #database: Database;
-  readonly #byHash = new Map<string, VirtualKey>();
+  readonly #byHash = new Map<string, PresentedKey>();
   readonly #byId = new Map<string, VirtualKey>();
   readonly #byUser = new Map<string, readonly VirtualKey[]>();
   #epoch = 0;
@@ -23,8 +23,8 @@ export class KeyCache {
     });
   }
 
-  byHash(hash: string): Promise<VirtualKey | undefined> {
-    return this.#through(this.#byHash, hash, async () => (await this.#read({ valueHash: hash }))[0]);
+  byHash(hash: string): Promise<PresentedKey | undefined> {
+    return this.#through(this.#byHash, hash, () => readPresentedKey(this.#database.db, hash));
   }
 
   byId(id: string): Promise<VirtualKey | undefined> {

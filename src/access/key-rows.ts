@@ -1,11 +1,10 @@
 import { sql } from "kysely";
 import type { Db, Row, Tx } from "../db/index.ts";
 import { likeLiteral } from "../http/index.ts";
-import type { VirtualKey } from "./virtual-key.ts";
+import type { PresentedKey, VirtualKey } from "./virtual-key.ts";
 
 export interface KeyFilter {
   ids?: readonly string[];
-  valueHash?: string;
   userId?: string;
   /** Part of the name; case does not count. */
   search?: string;
@@ -38,6 +37,19 @@ export async function readKeys(db: Db | Tx, filter: KeyFilter): Promise<VirtualK
   return rows.map((row) => toKey(row, byKey.get(row.id) ?? []));
 }
 
+/** The key that has this value, or had it before its last rotation; however long ago. */
+export async function readPresentedKey(db: Db | Tx, hash: string): Promise<PresentedKey | undefined> {
+  const row = await db
+    .selectFrom("virtual_keys")
+    .select(["id", "value_hash", "previous_value_expires_at"])
+    .where((or) => or.or([or("value_hash", "=", hash), or("previous_value_hash", "=", hash)]))
+    .executeTakeFirst();
+  if (!row) return undefined;
+  const [key] = await readKeys(db, { ids: [row.id] });
+  if (!key) return undefined;
+  return row.value_hash === hash ? { key } : { key, endsAt: row.previous_value_expires_at ?? 0 };
+}
+
 export async function countKeys(db: Db | Tx, filter: KeyFilter): Promise<number> {
   const { count } = await matching(db, filter)
     .select((expression) => expression.fn.countAll<number>().as("count"))
@@ -45,11 +57,10 @@ export async function countKeys(db: Db | Tx, filter: KeyFilter): Promise<number>
   return Number(count);
 }
 
-function matching(db: Db | Tx, { ids, valueHash, userId, search }: KeyFilter) {
+function matching(db: Db | Tx, { ids, userId, search }: KeyFilter) {
   return db
     .selectFrom("virtual_keys")
     .$if(ids !== undefined, (query) => query.where("virtual_keys.id", "in", [...ids!]))
-    .$if(valueHash !== undefined, (query) => query.where("value_hash", "=", valueHash!))
     .$if(userId !== undefined, (query) => query.where("user_id", "=", userId!))
     .$if(search !== undefined, (query) =>
       query.where(
@@ -67,6 +78,8 @@ function toKey(
     name: row.name,
     description: row.description,
     valueTail: row.value_tail,
+    previousValueExpiresAt: row.previous_value_expires_at ?? undefined,
+    hasFixedValue: row.value_from_file === 1,
     isActive: row.is_active === 1,
     expiresAt: row.expires_at ?? undefined,
     userId: row.user_id ?? undefined,

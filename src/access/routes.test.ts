@@ -3,7 +3,7 @@ import { readJson } from "../../test/support/read.ts";
 import { testSettings } from "../../test/support/settings.ts";
 import { testWorld } from "../../test/support/world.ts";
 import { Audit } from "../audit/index.ts";
-import { openLog, Seal } from "../base/index.ts";
+import { Hidden, openLog, Seal } from "../base/index.ts";
 import { openDatabase, openKeyedHash } from "../db/index.ts";
 import { mount, RateLimits } from "../http/index.ts";
 import { checkDefinition, Upstreams } from "../upstreams/index.ts";
@@ -25,7 +25,13 @@ async function application() {
   const upstreams = new Upstreams({ world, database, seal, settings });
   await upstreams.create(checkDefinition({ name: "docs", connection_string: "https://d.example/" }), "api");
   const keys = new VirtualKeys({ world, database, hash: await openKeyedHash(database, seal, world) });
-  const routes = virtualKeyRoutes({ keys, upstreams, audit: new Audit({ world, database }) });
+  const routes = virtualKeyRoutes({
+    keys,
+    upstreams,
+    world,
+    settings,
+    audit: new Audit({ world, database }),
+  });
   const authenticate = async () => ({ kind: "admin_token" });
   const app = mount(routes, { world, settings, limits: new RateLimits(world), authenticate });
   const call = async (method: string, at: string, body?: unknown) => {
@@ -145,4 +151,56 @@ it("a key of the file is changed in the file", async () => {
     const answer = await call(method, `${path}/${key!.id}`, body);
     expect(answer).toMatchObject({ status: 409, body: { error: { code: "managed_by_file" } } });
   }
+});
+
+it("AD-09 rotating: the new value once, the old one listed with its end; the period is the caller's", async () => {
+  const { call, world, database } = await application();
+  const made = (await call("POST", path, { name: "k" })).body.virtual_key;
+  expect(made.previous_value_expires_at).toBeNull();
+  const at = `${path}/${made.id}`;
+  const rotated = await call("POST", `${at}/rotate`);
+  expect(rotated.status).toBe(200);
+  const { value, previous_value_expires_at: ends } = rotated.body.virtual_key;
+  expect(value).toMatch(/^sk-bf-[\w-]{43}$/);
+  expect(Date.parse(ends) - world.now().getTime()).toBe(24 * 60 * 60 * 1000);
+  const shown = (await call("GET", at)).body.virtual_key;
+  expect(shown).toMatchObject({ value: `sk-bf-…${value.slice(-4)}`, previous_value_expires_at: ends });
+  world.advance(24 * 60 * 60 * 1000);
+  expect((await call("GET", path)).body.virtual_keys[0].previous_value_expires_at).toBeNull();
+  const soon = (await call("POST", `${at}/rotate`, { grace_period_s: 60 })).body.virtual_key;
+  expect(Date.parse(soon.previous_value_expires_at) - world.now().getTime()).toBe(60_000);
+  const now = (await call("POST", `${at}/rotate`, { grace_period_s: 0 })).body.virtual_key;
+  expect(now.previous_value_expires_at).toBeNull();
+  const audit = JSON.stringify(await database.db.selectFrom("audit").selectAll().execute());
+  expect(audit).toContain("virtual_key.rotated");
+  for (const secret of [value, soon.value, now.value]) expect(audit).not.toContain(secret);
+});
+
+it.each([-1, 1.5, 30 * 24 * 60 * 60 + 1, "60", null])(
+  "a grace period of %j is refused",
+  async (grace_period_s) => {
+    const { call, keys } = await application();
+    const { id } = (await call("POST", path, { name: "k" })).body.virtual_key;
+    const before = await keys.get(id);
+    expect(await call("POST", `${path}/${id}/rotate`, { grace_period_s })).toMatchObject({
+      status: 400,
+      body: { error: { code: "invalid_request", param: "grace_period_s" } },
+    });
+    expect(await keys.get(id)).toEqual(before);
+    expect((await call("POST", `${path}/${id}/rotate`, { grace: 1 })).status).toBe(400);
+    expect((await call("POST", `${path}/vk_none/rotate`)).body.error.code).toBe("virtual_key_not_found");
+  },
+);
+
+it("a value that the file names is not rotated here: 409 with where to change it", async () => {
+  const { call, keys, upstreams, world } = await application();
+  const value = new Hidden("sk-bf-0123456789abcdef");
+  await reconcileKeyFile({ keys, upstreams, log: world.log }, [{ name: "f", value }, { name: "g" }]);
+  const [f, g] = (await keys.all()).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const refused = await call("POST", `${path}/${f!.id}/rotate`);
+  expect(refused).toMatchObject({ status: 409, body: { error: { code: "managed_by_file" } } });
+  expect(refused.body.error.message).toContain("configuration file");
+  expect((await keys.authenticate(value.reveal())).ok).toBe(true);
+  // Nobody knows the value of a key that the file declares without one: this is how to get it.
+  expect((await call("POST", `${path}/${g!.id}/rotate`)).status).toBe(200);
 });

@@ -1,10 +1,11 @@
 import { z } from "zod";
 import type { Audit } from "../audit/index.ts";
-import { Problem } from "../base/index.ts";
-import { json, pageQuery, type Route } from "../http/index.ts";
+import { Problem, type Settings, type World } from "../base/index.ts";
+import { json, pageAnswer, pageQuery, type Route } from "../http/index.ts";
 import { actorOf, type Principal, route } from "../identity/index.ts";
 import type { Upstreams } from "../upstreams/index.ts";
-import { type KeyPatchBody, keyBody, keyPatchBody, resolveConfigs } from "./key-body.ts";
+import { keyAnswer, messageAnswer, shownKey } from "./answers.ts";
+import { type KeyPatchBody, keyBody, keyPatchBody, resolveConfigs, rotateBody } from "./key-body.ts";
 import { keyPrefix, type VirtualKey } from "./virtual-key.ts";
 import type { AlsoKey, VirtualKeys } from "./virtual-keys.ts";
 
@@ -12,6 +13,8 @@ export interface KeyRoutesParts {
   keys: VirtualKeys;
   upstreams: Upstreams;
   audit: Audit;
+  world: World;
+  settings: Pick<Settings, "keyGraceMs">;
 }
 
 const path = "/api/governance/virtual-keys";
@@ -27,10 +30,16 @@ const listQuery = z.object({
 
 /** The virtual-key part of contract section 7; administrators only. */
 export function virtualKeyRoutes(parts: KeyRoutesParts): Route[] {
-  return [...readRoutes(parts), createRoute(parts), updateRoute(parts), deleteRoute(parts)];
+  return [
+    ...readRoutes(parts),
+    createRoute(parts),
+    updateRoute(parts),
+    rotateRoute(parts),
+    deleteRoute(parts),
+  ];
 }
 
-function readRoutes({ keys, upstreams }: KeyRoutesParts): Route[] {
+function readRoutes({ keys, upstreams, world }: KeyRoutesParts): Route[] {
   return [
     route({
       ...read,
@@ -39,10 +48,13 @@ function readRoutes({ keys, upstreams }: KeyRoutesParts): Route[] {
       operationId: "listVirtualKeys",
       summary: "The virtual keys, oldest first",
       query: listQuery,
-      answers: { 200: { description: "A page of them; values never" } },
+      refuses: [],
+      answers: {
+        200: { description: "A page of them; values never", schema: pageAnswer("virtual_keys", shownKey) },
+      },
       handle: async ({ query: { limit, offset, search, user_id } }) => {
         const { keys: page, total } = await keys.list({ limit, offset, search, userId: user_id });
-        const virtual_keys = page.map((key) => view(key, upstreams));
+        const virtual_keys = page.map((key) => view(key, upstreams, world));
         return json({ virtual_keys, count: page.length, total_count: total, limit, offset });
       },
     }),
@@ -53,13 +65,14 @@ function readRoutes({ keys, upstreams }: KeyRoutesParts): Route[] {
       operationId: "getVirtualKey",
       summary: "One virtual key",
       params: id,
-      answers: { 200: { description: "It; its value never" } },
-      handle: async ({ params }) => json({ virtual_key: view(await keys.get(params.id), upstreams) }),
+      refuses: [],
+      answers: { 200: { description: "It; its value never", schema: z.object({ virtual_key: shownKey }) } },
+      handle: async ({ params }) => json({ virtual_key: view(await keys.get(params.id), upstreams, world) }),
     }),
   ];
 }
 
-function createRoute({ keys, upstreams, audit }: KeyRoutesParts): Route {
+function createRoute({ keys, upstreams, audit, world }: KeyRoutesParts): Route {
   return route({
     ...write,
     method: "POST",
@@ -67,7 +80,8 @@ function createRoute({ keys, upstreams, audit }: KeyRoutesParts): Route {
     operationId: "createVirtualKey",
     summary: "Makes a virtual key; its value is in this answer and nowhere else",
     json: keyBody,
-    answers: { 200: { description: "Created" } },
+    refuses: [409],
+    answers: { 200: { description: "Created", schema: keyAnswer } },
     handle: async ({ body, caller, requestId }) => {
       const { key, value } = await keys.create(
         {
@@ -81,13 +95,13 @@ function createRoute({ keys, upstreams, audit }: KeyRoutesParts): Route {
         },
         auditLine(audit, "virtual_key.created", caller, requestId),
       );
-      const virtual_key = { ...view(key, upstreams), value: value.reveal() };
+      const virtual_key = { ...view(key, upstreams, world), value: value.reveal() };
       return json({ message: "Virtual key created. Keep its value: it is shown only now.", virtual_key });
     },
   });
 }
 
-function updateRoute({ keys, upstreams, audit }: KeyRoutesParts): Route {
+function updateRoute({ keys, upstreams, audit, world }: KeyRoutesParts): Route {
   return route({
     ...write,
     method: "PUT",
@@ -96,7 +110,8 @@ function updateRoute({ keys, upstreams, audit }: KeyRoutesParts): Route {
     summary: "Changes the fields that are sent",
     params: id,
     json: keyPatchBody,
-    answers: { 200: { description: "Changed" } },
+    refuses: [409],
+    answers: { 200: { description: "Changed", schema: keyAnswer } },
     handle: async ({ params, body, caller, requestId }) => {
       refuseChange(await keys.get(params.id), body);
       const key = await keys.update(
@@ -110,7 +125,32 @@ function updateRoute({ keys, upstreams, audit }: KeyRoutesParts): Route {
         },
         auditLine(audit, "virtual_key.updated", caller, requestId, { fields: Object.keys(body) }),
       );
-      return json({ message: "Virtual key changed.", virtual_key: view(key, upstreams) });
+      return json({ message: "Virtual key changed.", virtual_key: view(key, upstreams, world) });
+    },
+  });
+}
+
+function rotateRoute({ keys, upstreams, audit, world, settings }: KeyRoutesParts): Route {
+  return route({
+    ...write,
+    method: "POST",
+    path: `${path}/{id}/rotate`,
+    operationId: "rotateVirtualKey",
+    summary: "Gives a virtual key a new value; the old one counts a while longer",
+    params: id,
+    json: rotateBody,
+    refuses: [409],
+    answers: { 200: { description: "The new value, here and nowhere else", schema: keyAnswer } },
+    handle: async ({ params, body, caller, requestId }) => {
+      const grace = body?.grace_period_s;
+      const graceMs = grace === undefined ? settings.keyGraceMs : grace * 1000;
+      const { key, value } = await keys.rotate(
+        params.id,
+        graceMs,
+        auditLine(audit, "virtual_key.rotated", caller, requestId, { grace_period_s: graceMs / 1000 }),
+      );
+      const virtual_key = { ...view(key, upstreams, world), value: value.reveal() };
+      return json({ message: "Virtual key rotated. Keep its new value: it is shown only now.", virtual_key });
     },
   });
 }
@@ -123,7 +163,8 @@ function deleteRoute({ keys, audit }: KeyRoutesParts): Route {
     operationId: "deleteVirtualKey",
     summary: "Removes a virtual key with its credentials and grants",
     params: id,
-    answers: { 200: { description: "Deleted" } },
+    refuses: [409],
+    answers: { 200: { description: "Deleted", schema: messageAnswer } },
     handle: async ({ params, caller, requestId }) => {
       const key = await keys.get(params.id);
       // One that is switched on in the file would come back at the next start.
@@ -166,12 +207,15 @@ function auditLine(audit: Audit, event: string, caller: Principal, requestId: st
     });
 }
 
-function view(key: VirtualKey, upstreams: Upstreams) {
+function view(key: VirtualKey, upstreams: Upstreams, world: World) {
+  const { previousValueExpiresAt: previousEnds = 0 } = key;
   return {
     id: key.id,
     name: key.name,
     description: key.description,
     value: `${keyPrefix}…${key.valueTail}`,
+    previous_value_expires_at:
+      previousEnds > world.now().getTime() ? new Date(previousEnds).toISOString() : null,
     is_active: key.isActive,
     expires_at: key.expiresAt === undefined ? null : new Date(key.expiresAt).toISOString(),
     user_id: key.userId ?? null,

@@ -11,6 +11,10 @@ export interface VirtualKey {
   description: string;
   /** The last four characters of the value. */
   valueTail: string;
+  /** After a rotation: until when the value before it counts as well. */
+  previousValueExpiresAt?: number;
+  /** The configuration file names the value, so only the file changes it. */
+  hasFixedValue: boolean;
   isActive: boolean;
   expiresAt?: number;
   /** A key that belongs to a user acts as that user; never changes. */
@@ -25,6 +29,12 @@ export interface VirtualKey {
 
 export const keyPrefix = "sk-bf-";
 
+/** A key as somebody presented it. `endsAt`: the value is the one before a rotation and counts until then. */
+export interface PresentedKey {
+  key: VirtualKey;
+  endsAt?: number;
+}
+
 /** What presenting a value comes to. */
 export type KeyAnswer =
   | { ok: true; key: VirtualKey }
@@ -36,4 +46,10 @@ export function judge(key: VirtualKey | undefined, now: number): KeyAnswer {
   if (!key.isActive || !key.isOwnerActive) return { ok: false, reason: "inactive" };
   if (key.expiresAt !== undefined && key.expiresAt <= now) return { ok: false, reason: "expired" };
   return { ok: true, key };
+}
+
+/** Whether a presented value counts at `now`: the key does, and the value has not been rotated away. */
+export function judgePresented(presented: PresentedKey | undefined, now: number): KeyAnswer {
+  if (presented?.endsAt !== undefined && presented.endsAt <= now) return { ok: false, reason: "unknown" };
+  return judge(presented?.key, now);
 }

@@ -1,8 +1,25 @@
 import { Hidden, type KeyedHash, newId, newSecret, Problem, type World } from "../base/index.ts";
 import type { Database, Tx } from "../db/index.ts";
 import { KeyCache } from "./key-cache.ts";
-import { countKeys, type KeyFilter, readKeys } from "./key-rows.ts";
-import { judge, type KeyAnswer, type KeyConfig, keyPrefix, type VirtualKey } from "./virtual-key.ts";
+import { countKeys, type KeyFilter, readKeys, readPresentedKey } from "./key-rows.ts";
+import {
+  fixedValue,
+  isNameTaken,
+  nameTaken,
+  noPreviousValue,
+  requireUser,
+  unknownKey,
+  unknownKeyNamed,
+  writeConfigs,
+} from "./key-writes.ts";
+import {
+  judge,
+  judgePresented,
+  type KeyAnswer,
+  type KeyConfig,
+  keyPrefix,
+  type VirtualKey,
+} from "./virtual-key.ts";
 
 export interface VirtualKeysParts {
   world: World;
@@ -40,7 +57,10 @@ export interface KeyPatch {
   isActive?: boolean;
   expiresAt?: number | null;
   configs?: readonly KeyConfig[];
+  /** A new value, at once: no value from before counts any more. */
   value?: Hidden;
+  /** Whether the configuration file names the value; only the file says so. */
+  valueFromFile?: boolean;
 }
 
 const TAIL = 4;
@@ -65,7 +85,7 @@ export class VirtualKeys {
   async authenticate(value: string): Promise<KeyAnswer> {
     const now = this.#world.now().getTime();
     if (!value.startsWith(keyPrefix)) return { ok: false, reason: "unknown" };
-    return judge(await this.#cache.byHash(this.#hash.of("virtual_key", value)), now);
+    return judgePresented(await this.#cache.byHash(this.#hash.of("virtual_key", value)), now);
   }
 
   /** The key whatever its state, from memory once seen. */
@@ -119,6 +139,31 @@ export class VirtualKeys {
     return this.#database.transaction((tx) => this.#update(tx, id, patch, also));
   }
 
+  /**
+   * Gives the key a new value, which is in the answer and nowhere else. The one before counts for `graceMs` more; one
+   * from before that ends now. Throws 404, 409 `managed_by_file` where the file names the value.
+   */
+  async rotate(id: string, graceMs: number, also?: AlsoKey): Promise<{ key: VirtualKey; value: Hidden }> {
+    const value = new Hidden(newSecret(this.#world, keyPrefix));
+    const key = await this.#database.transaction(async (tx) => {
+      const before = await this.#locked(tx, id);
+      if (before.hasFixedValue) throw fixedValue();
+      const now = this.#world.now().getTime();
+      await tx
+        .updateTable("virtual_keys")
+        .set((row) => ({
+          ...this.#valueColumns(value),
+          previous_value_hash: graceMs > 0 ? row.ref("value_hash") : null,
+          previous_value_expires_at: graceMs > 0 ? now + graceMs : null,
+          updated_at: now,
+        }))
+        .where("id", "=", id)
+        .execute();
+      return this.#changed(tx, before, id, also);
+    });
+    return { key, value };
+  }
+
   /** Makes `configs` all the keys that name `upstreamId`; other upstreams of the keys stay. 400 for an unknown key. */
   async setUpstream(
     tx: Tx,
@@ -144,7 +189,7 @@ export class VirtualKeys {
   async #update(tx: Tx, id: string, patch: KeyPatch, also?: AlsoKey): Promise<VirtualKey> {
     const before = await this.#locked(tx, id);
     const { name, value } = patch;
-    await this.#refuseTaken(tx, name === before.name ? undefined : name, value);
+    await this.#refuseTaken(tx, name === before.name ? undefined : name, value, id);
     await tx
       .updateTable("virtual_keys")
       .set({
@@ -152,7 +197,8 @@ export class VirtualKeys {
         ...(patch.description === undefined ? {} : { description: patch.description }),
         ...(patch.isActive === undefined ? {} : { is_active: patch.isActive ? 1 : 0 }),
         ...(patch.expiresAt === undefined ? {} : { expires_at: patch.expiresAt }),
-        ...(value === undefined ? {} : this.#valueColumns(value)),
+        ...(value === undefined ? {} : { ...this.#valueColumns(value), ...noPreviousValue }),
+        ...(patch.valueFromFile === undefined ? {} : { value_from_file: patch.valueFromFile ? 1 : 0 }),
         updated_at: this.#world.now().getTime(),
       })
       .where("id", "=", id)
@@ -217,6 +263,7 @@ export class VirtualKeys {
         source: key.source,
         description: key.description ?? "",
         ...this.#valueColumns(value),
+        value_from_file: key.source === "file" && key.value ? 1 : 0,
         is_active: key.isActive === false ? 0 : 1,
         expires_at: key.expiresAt ?? null,
         user_id: key.userId ?? null,
@@ -234,9 +281,16 @@ export class VirtualKeys {
     return { value_hash: this.#hash.of("virtual_key", plain), value_tail: plain.slice(-TAIL) };
   }
 
-  async #refuseTaken(tx: Tx, name: string | undefined, value: Hidden | undefined): Promise<void> {
-    if (name !== undefined && (await exists(tx, "name", name))) throw nameTaken();
-    if (value && (await exists(tx, "value_hash", this.#hash.of("virtual_key", value.reveal())))) {
+  /** `ownId`: the key that gets the value; what it had itself before is not taken. */
+  async #refuseTaken(
+    tx: Tx,
+    name: string | undefined,
+    value: Hidden | undefined,
+    ownId?: string,
+  ): Promise<void> {
+    if (name !== undefined && (await isNameTaken(tx, name))) throw nameTaken();
+    const holder = value && (await readPresentedKey(tx, this.#hash.of("virtual_key", value.reveal())));
+    if (holder && holder.key.id !== ownId) {
       throw new Problem(
         "conflict",
         "value_taken",
@@ -251,52 +305,4 @@ export class VirtualKeys {
   #note(tx: Tx, id: string): Promise<void> {
     return this.#database.changes.note(tx, "virtual_key", id, this.#world.now().getTime());
   }
-}
-
-async function exists(tx: Tx, column: "name" | "value_hash", value: string): Promise<boolean> {
-  const row = await tx.selectFrom("virtual_keys").select("id").where(column, "=", value).executeTakeFirst();
-  return row !== undefined;
-}
-
-async function requireUser(tx: Tx, userId: string): Promise<void> {
-  const user = await tx.selectFrom("users").select("id").where("id", "=", userId).executeTakeFirst();
-  if (user) return;
-  throw new Problem("invalid", "unknown_user", "There is no user with this id. Check user_id.", {
-    param: "user_id",
-  });
-}
-
-async function writeConfigs(tx: Tx, keyId: string, configs: readonly KeyConfig[]): Promise<void> {
-  await tx.deleteFrom("virtual_key_upstreams").where("virtual_key_id", "=", keyId).execute();
-  if (configs.length === 0) return;
-  await tx
-    .insertInto("virtual_key_upstreams")
-    .values(
-      configs.map(({ upstreamId, tools }) => ({
-        virtual_key_id: keyId,
-        upstream_id: upstreamId,
-        tools_json: JSON.stringify(tools),
-      })),
-    )
-    .execute();
-}
-
-function nameTaken(): Problem {
-  return new Problem("conflict", "name_taken", "Another virtual key has this name. Choose a different one.", {
-    param: "name",
-  });
-}
-
-function unknownKeyNamed(): Problem {
-  return new Problem("invalid", "unknown_virtual_key", "There is no virtual key with one of these ids.", {
-    param: "vk_configs",
-  });
-}
-
-function unknownKey(): Problem {
-  return new Problem(
-    "not_found",
-    "virtual_key_not_found",
-    "There is no such virtual key. List them to find its id.",
-  );
 }

@@ -1,11 +1,11 @@
-import { sql } from "kysely";
-import { newId, type Owner, type World } from "../base/index.ts";
-import type { Database, NewRow, Tx } from "../db/index.ts";
+import { type Owner, Serials, type World } from "../base/index.ts";
+import type { Database, NewRow, Tx, Values } from "../db/index.ts";
+import { auditIdAt } from "./audit-query.ts";
 
 export interface AuditEntry {
   /** `domain.past_tense`. */
   event: string;
-  /** `user:…`, `vk:…`, `admin_token`, `client:…`, `system`. */
+  /** `user:…`, `user:…/token:…`, `token:…`, `vk:…`, `admin_token`, `client:…`, `system`. */
   actor: string;
   owner?: Owner;
   upstreamId?: string;
@@ -32,18 +32,24 @@ const BATCH = 200;
 export class Audit {
   readonly #database: Database;
   readonly #world: World;
-  #waiting: NewRow<"audit">[] = [];
+  readonly #serials: Serials;
+  #waiting: Values[] = [];
   #dropped = 0;
 
   constructor(parts: { database: Database; world: World }) {
     this.#database = parts.database;
     this.#world = parts.world;
+    this.#serials = new Serials(parts.world, "");
   }
 
   /** With a transaction: written in it. Without: written by the next `flush`. */
   async append(tx: Tx | undefined, entry: AuditEntry): Promise<void> {
-    if (tx) await tx.insertInto("audit").values(this.#row(entry)).execute();
-    else this.note(entry);
+    if (!tx) return this.note(entry);
+    const row = this.#row(entry);
+    const values = Object.fromEntries(
+      columns.map((name, at) => [name, row[at]]),
+    ) as unknown as NewRow<"audit">;
+    await tx.insertInto("audit").values(values).execute();
   }
 
   /** For the hot path: remembers the entry without waiting. When the database is away too long, the newest are counted and dropped. */
@@ -56,7 +62,7 @@ export class Audit {
   async flush(): Promise<void> {
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.slice(0, BATCH);
-      await this.#insert(batch);
+      await this.#database.insertMany("audit", columns, batch);
       this.#waiting = this.#waiting.slice(batch.length);
     }
     if (this.#dropped > 0) {
@@ -65,32 +71,20 @@ export class Audit {
     }
   }
 
-  /** One parameter for the whole batch: a row of its own for each costs more than the call it tells of. */
-  async #insert(rows: readonly NewRow<"audit">[]): Promise<void> {
-    const { db, kind } = this.#database;
-    const batch = JSON.stringify(rows);
-    const names = sql.join(columns.map((name) => sql.ref(name)));
-    const values = sql.join(columns.map((name) => sql`value ->> ${sql.lit(name)}`));
-    const source =
-      kind === "postgres"
-        ? sql`select ${names} from json_populate_recordset(null::audit, ${batch}::json)`
-        : sql`select ${values} from json_each(${batch})`;
-    await sql`insert into audit (${names}) ${source}`.execute(db);
-  }
-
-  #row(entry: AuditEntry): NewRow<"audit"> {
+  /** In the order of `columns`. */
+  #row({ event, actor, owner, upstreamId, requestId, detail }: AuditEntry): Values {
     const at = this.#world.now().getTime();
-    return {
+    return [
       // Ids that begin with the time keep new rows together on disk.
-      id: newId(this.#world, `aud_${at.toString(36).padStart(9, "0")}`),
+      auditIdAt(at) + this.#serials.next(),
       at,
-      event: entry.event,
-      actor: entry.actor,
-      owner_mode: entry.owner?.mode ?? null,
-      owner_id: entry.owner?.id ?? null,
-      upstream_id: entry.upstreamId ?? null,
-      request_id: entry.requestId ?? null,
-      detail_json: JSON.stringify(entry.detail ?? {}),
-    };
+      event,
+      actor,
+      owner?.mode ?? null,
+      owner?.id ?? null,
+      upstreamId ?? null,
+      requestId ?? null,
+      detail ? JSON.stringify(detail) : "{}",
+    ];
   }
 }

@@ -3,6 +3,7 @@ import { isIP, type LookupFunction, type Socket } from "node:net";
 import { buildConnector } from "undici";
 import { hostAndPort, isPublicAddress } from "./address.ts";
 import { OutboundError } from "./outbound-error.ts";
+import type { Tls } from "./tls.ts";
 
 export interface ResolvedAddress {
   address: string;
@@ -16,17 +17,28 @@ export const resolveName: Resolve = (hostname) => lookupName(hostname, { all: tr
 
 /**
  * Makes undici's connections, for one policy. A connection goes to a public unicast address or, whatever the address,
- * to a host and port on `allowed` (attack rule R1).
+ * to a host and port on `allowed` (attack rule R1). `tls`: an upstream's own way of speaking TLS; what may be reached stays
+ * the same.
  */
 export function guardedConnect(
   allowed: ReadonlySet<string>,
   resolve: Resolve,
   timeout: number,
+  tls?: Tls,
 ): buildConnector.connector {
+  const options = { allowH2: false, timeout, autoSelectFamily: true, secureContext: tls?.secureContext() };
   // Certificates are checked whatever NODE_TLS_REJECT_UNAUTHORIZED says.
-  const options = { allowH2: false, timeout, rejectUnauthorized: true, autoSelectFamily: true };
-  const dialPublic = buildConnector({ ...options, lookup: checkedLookup(resolve, isPublicAddress) });
-  const dialAllowed = buildConnector({ ...options, lookup: checkedLookup(resolve, () => true) });
+  const dialPublic = buildConnector({
+    ...options,
+    rejectUnauthorized: true,
+    lookup: checkedLookup(resolve, isPublicAddress),
+  });
+  // Looking away is possible only where the operator named this very host and port, as it is now, not when it was stored.
+  const dialAllowed = buildConnector({
+    ...options,
+    rejectUnauthorized: tls?.settings.insecureSkipVerify !== true,
+    lookup: checkedLookup(resolve, () => true),
+  });
   return ({ hostname, protocol, port }, callback) => {
     const literal = isIP(hostname);
     const host = literal === 6 ? `[${hostname}]` : hostname;
@@ -38,7 +50,8 @@ export function guardedConnect(
     }
     const dial = exempt ? dialAllowed : dialPublic;
     // Built from the URL alone: a caller's Host header must not choose the name the certificate is checked against.
-    const servername = protocol === "https:" && literal === 0 ? hostname.replace(/\.$/, "") : undefined;
+    const named = literal === 0 ? hostname.replace(/\.$/, "") : undefined;
+    const servername = protocol === "https:" ? (tls?.settings.serverName ?? named) : undefined;
     dial({ hostname, host, protocol, port, servername }, (error, socket) => {
       if (error) callback(error, null);
       else if (exempt || hasPublicPeer(socket)) callback(null, socket);

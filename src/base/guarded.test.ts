@@ -294,7 +294,7 @@ test.each([301, 302, 303, 307, 308])(
     const credentials = { headers: { Authorization: "Bearer t" }, redirects: 2 } as const;
     const get = await outbound.fetch(`${base}/hop/1`, { ...admin, ...credentials });
     const hot = await outbound.request(new URL(`${base}/hop/1`), { method: "POST", headers: {}, body: "x" });
-    await hot.body.dump();
+    hot.body.discard({ bytes: 1000, ms: 1000 });
     expect([post.status, get.status, hot.statusCode, seen.length]).toEqual([status, status, status, 3]);
   },
 );

@@ -1,9 +1,18 @@
-import { Agent, type Dispatcher, fetch as fetchWith } from "undici";
+import { Agent, fetch as fetchWith } from "undici";
 import { hostAndPort } from "./address.ts";
 import { readBounded } from "./bounded-body.ts";
 import { guardedConnect, type Resolve, resolveName } from "./guarded-connect.ts";
-import type { EgressPolicy, Outbound, OutboundFetchInit, OutboundRequest } from "./outbound.ts";
+import { TlsAgents } from "./guarded-tls.ts";
+import type {
+  EgressPolicy,
+  Outbound,
+  OutboundAnswer,
+  OutboundFetchInit,
+  OutboundRequest,
+} from "./outbound.ts";
 import { OutboundError, outboundFailure } from "./outbound-error.ts";
+import { StreamedAnswer } from "./streamed-answer.ts";
+import type { Tls } from "./tls.ts";
 
 export interface OutboundOptions {
   /** Exact `host:port` entries as `parseAllowList` returns them; only these may be private, or spoken to over http. */
@@ -17,6 +26,8 @@ export interface OutboundOptions {
 /** One policy's way out. A connection pooled for one policy never serves the other. */
 interface Lane {
   agent: Agent;
+  /** The same for those who speak TLS in a way of their own. */
+  tlsAgents: TlsAgents;
   allowed: ReadonlySet<string>;
   targets: WeakMap<URL, Target>;
 }
@@ -33,8 +44,12 @@ export function openOutbound(options: OutboundOptions): Outbound {
     // Fails closed: who does not say whose address it is gets the stranger's rules.
     fetch: async (url, init = {}) => guardedFetch(lanes[init.policy ?? "stranger"], toUrl(url), init),
     request: (url, request) => guardedRequest(lanes.admin, url, request),
+    isNamed: (url) => lanes.admin.allowed.has(hostAndPort(url)),
+    drop: (tls) => lanes.admin.tlsAgents.drop(tls),
     close: async () => {
-      await Promise.all([lanes.admin.agent.destroy(), lanes.stranger.agent.destroy()]);
+      await Promise.all(
+        Object.values(lanes).flatMap(({ agent, tlsAgents }) => [agent.destroy(), tlsAgents.destroy()]),
+      );
     },
   };
 }
@@ -42,8 +57,8 @@ export function openOutbound(options: OutboundOptions): Outbound {
 function openLane(policy: EgressPolicy, options: OutboundOptions): Lane {
   const allowed = new Set(options.allow[policy]);
   const idle = policy === "admin" ? 30_000 : 1_000;
-  const agent = new Agent({
-    connect: guardedConnect(allowed, options.resolve ?? resolveName, options.connectTimeoutMs ?? 5_000),
+  const { resolve = resolveName, connectTimeoutMs = 5_000 } = options;
+  const settings = {
     allowH2: false,
     pipelining: 1,
     connections: policy === "admin" ? 256 : 8,
@@ -53,8 +68,15 @@ function openLane(policy: EgressPolicy, options: OutboundOptions): Lane {
     keepAliveTimeout: idle,
     // A server's Keep-Alive hint must not hold our sockets longer.
     keepAliveMaxTimeout: 2 * idle,
-  });
-  return { agent, allowed, targets: new WeakMap() };
+  };
+  const open = (tls?: Tls) =>
+    new Agent({ ...settings, connect: guardedConnect(allowed, resolve, connectTimeoutMs, tls) });
+  return { agent: open(), tlsAgents: new TlsAgents(open), allowed, targets: new WeakMap() };
+}
+
+/** A TLS configuration is for the origin it was given for: its certificate and its trust go nowhere else. */
+function agentFor(lane: Lane, origin: string, tls: Tls | undefined): Agent {
+  return tls !== undefined && tls.origin === origin ? lane.tlsAgents.get(tls) : lane.agent;
 }
 
 function toUrl(url: string | URL): URL {
@@ -69,26 +91,18 @@ function checkUrl(lane: Lane, url: URL): void {
   if (url.protocol !== "http:" || !lane.allowed.has(hostAndPort(url))) throw new OutboundError("refused");
 }
 
-async function guardedRequest(
-  lane: Lane,
-  url: URL,
-  request: OutboundRequest,
-): Promise<Dispatcher.ResponseData> {
+async function guardedRequest(lane: Lane, url: URL, request: OutboundRequest): Promise<OutboundAnswer> {
   const { origin, path } = targetOf(lane, url);
-  try {
-    return await lane.agent.request({
-      origin,
-      path,
-      method: request.method,
-      headers: request.headers,
-      body: request.body,
-      signal: request.signal,
-      headersTimeout: request.headersTimeoutMs,
-      bodyTimeout: request.bodyTimeoutMs,
-    });
-  } catch (error) {
-    throw outboundFailure(error);
-  }
+  const { method, headers, body, signal } = request;
+  if (signal?.aborted) throw new OutboundError("aborted");
+  const timeouts = { headersTimeout: request.headersTimeoutMs, bodyTimeout: request.bodyTimeoutMs };
+  return new Promise((resolve, reject) => {
+    const answer = new StreamedAnswer(signal, resolve, reject);
+    agentFor(lane, origin, request.tls).dispatch(
+      { origin, path, method, headers, body, ...timeouts },
+      answer,
+    );
+  });
 }
 
 /** What a URL comes to, judged once for each URL object: callers keep theirs and never change it. */
@@ -136,7 +150,7 @@ async function follow(
       body: init.body,
       signal,
       redirect: "manual",
-      dispatcher: lane.agent,
+      dispatcher: agentFor(lane, url.origin, init.tls),
     });
     const next = hops-- > 0 ? redirectTarget(answer.status, answer.headers.get("location"), url) : undefined;
     if (next === undefined) {

@@ -1,4 +1,4 @@
-import { createHash, createHmac, createSecretKey, type KeyObject } from "node:crypto";
+import { createHmac, createSecretKey, hash, type KeyObject } from "node:crypto";
 
 /**
  * Bearer values are looked up by this keyed hash and never stored themselves. The key is random, made once, sealed in
@@ -23,5 +23,5 @@ export class KeyedHash {
 
 /** Unkeyed SHA-256, base64url: for PKCE (RFC 7636 §4.2) and for digests of things that are not secret. */
 export function sha256(value: string | Uint8Array): string {
-  return createHash("sha256").update(value).digest("base64url");
+  return hash("sha256", value, "base64url");
 }

@@ -5,6 +5,7 @@
  */
 export { parseAllowList } from "./address.ts";
 export { readBounded } from "./bounded-body.ts";
+export type { Gone } from "./gone.ts";
 export { type OutboundOptions, openOutbound } from "./guarded.ts";
 export { KeyedHash, sha256 } from "./hash.ts";
 export { Hidden } from "./hidden.ts";
@@ -12,11 +13,19 @@ export { newId, newSecret } from "./ids.ts";
 export { JsonFault } from "./json-fault.ts";
 export { type Log, type LogLevel, openLog } from "./log.ts";
 export { type OAuthOptions, oauthOptions } from "./oauth-client.ts";
-export type { EgressPolicy, Outbound, OutboundFetchInit, OutboundRequest } from "./outbound.ts";
+export type {
+  AnswerBody,
+  EgressPolicy,
+  Outbound,
+  OutboundAnswer,
+  OutboundFetchInit,
+  OutboundRequest,
+} from "./outbound.ts";
 export { OutboundError, type OutboundFault, outboundFailure } from "./outbound-error.ts";
-export { type Owner, type OwnerMode, sameOwner } from "./owner.ts";
+export { accountLabel, type Owner, type OwnerMode, sameOwner } from "./owner.ts";
 export { type Fields, Problem, type ProblemDetails, type ProblemKind, problemStatus } from "./problem.ts";
 export { Seal, type SealContext, SealFault } from "./seal.ts";
+export { Serials } from "./serials.ts";
 export type { Settings } from "./settings.ts";
 export {
   isRawNumber,
@@ -25,4 +34,5 @@ export {
   parseStrictJson,
   stringifyJson,
 } from "./strict-json.ts";
+export { sameTls, Tls, type TlsSettings } from "./tls.ts";
 export { systemWorld, type World } from "./world.ts";

@@ -7,19 +7,30 @@ const fewKeys = 16;
 
 /** The keys of the objects that are open at this point of the text, as positions in it: nothing is allocated per key. */
 export class JsonKeys {
-  readonly #text: string;
-  readonly #maxDepth: number;
-  readonly #maxKeys: number;
+  #text = "";
+  #maxDepth = 0;
+  #maxKeys = 0;
   readonly #starts: number[] = [];
   readonly #ends: number[] = [];
   /** Per open array or object: where its keys begin in the lists above. */
   readonly #bases: number[] = [];
   #sets: (Set<string> | undefined)[] | undefined;
 
-  constructor(text: string, maxDepth: number, maxKeys: number) {
+  /** Begins a text anew, whatever became of the one before. */
+  start(text: string, maxDepth: number, maxKeys: number): this {
     this.#text = text;
     this.#maxDepth = maxDepth;
     this.#maxKeys = maxKeys;
+    this.#starts.length = 0;
+    this.#ends.length = 0;
+    this.#bases.length = 0;
+    this.#sets = undefined;
+    return this;
+  }
+
+  /** Lets go of the text, which may be large and is somebody's. */
+  end(): void {
+    this.#text = "";
   }
 
   open(): void {

@@ -23,7 +23,17 @@ const maxInexact = 10_000;
  * same text. Returns where the numbers are that JavaScript would change: start, end, start, …
  */
 export function scanJson(text: string, maxDepth: number, maxKeys: number): number[] | undefined {
-  const keys = new JsonKeys(text, maxDepth, maxKeys);
+  try {
+    return scan(text, onlyKeys.start(text, maxDepth, maxKeys));
+  } finally {
+    onlyKeys.end();
+  }
+}
+
+/** One for all texts: a scan runs to its end before another begins. */
+const onlyKeys = new JsonKeys();
+
+function scan(text: string, keys: JsonKeys): number[] | undefined {
   let inexact: number[] | undefined;
   for (let at = 0; at < text.length; at++) {
     const unit = text.charCodeAt(at);

@@ -1,4 +1,7 @@
-/** What the operator chose and many parts need, as one value; config.ts makes it. Times in milliseconds. */
+/**
+ * What the operator chose and many parts need, as one value; config.ts makes it. Times in milliseconds. Some of it changes
+ * while the gateway runs (front/running-settings.ts): read a field where it counts, never keep a copy.
+ */
 export interface Settings {
   /** The public origin: the only source of every URL we print. */
   baseUrl: URL;
@@ -15,5 +18,9 @@ export interface Settings {
   grantIdleMs: number;
   /** 0: no refresh tokens. */
   grantMaxMs: number;
+  /** How long the old value of a rotated virtual key counts, unless the rotation says otherwise. */
+  keyGraceMs: number;
+  /** 0: audit lines are kept for ever. */
+  auditRetentionDays: number;
   trustedProxies: readonly string[];
 }

@@ -5,12 +5,13 @@ import { clearCookie, type Route, readCookie, redirect, unrepeated } from "../ht
 import { route } from "../identity/index.ts";
 import type { NewSecret, Token } from "../vault/index.ts";
 import { redeem } from "./exchange.ts";
-import { notYours } from "./finisher.ts";
+import { notYours, refuseOtherPerson } from "./finisher.ts";
 import { endedLink, type LinkData, linkPath } from "./links.ts";
 import { againPage } from "./pages.ts";
 import type { ConnectParts } from "./parts.ts";
 import { stateCookie, type TripData } from "./round-trip.ts";
 import { refuseSwitchedOff, switchedOff } from "./standing.ts";
+import { askFirst, withdrawn } from "./swap.ts";
 
 type Trip = Flow<TripData>;
 
@@ -31,6 +32,7 @@ export function callbackRoutes(parts: ConnectParts): Route[] {
       ...common,
       path: "/api/oauth/callback/{mcp_client_id}",
       operationId: "oauthCallback",
+      refuses: [403, 409, 410, 502],
       summary: "A provider's answer, at the upstream's own redirect URI",
       params: z.object({ mcp_client_id: z.string().min(1).max(200) }),
       handle: ({ request, url }) => comeBack(parts, request, url),
@@ -39,6 +41,7 @@ export function callbackRoutes(parts: ConnectParts): Route[] {
       ...common,
       path: "/api/oauth/callback",
       operationId: "oauthCallbackShared",
+      refuses: [403, 409, 410, 502],
       summary: "A provider's answer, at the shared redirect URI",
       handle: ({ request, url }) => comeBack(parts, request, url),
     }),
@@ -70,11 +73,7 @@ async function checkBrowser(parts: ConnectParts, request: Request, state: string
   if (found.state === "ended" || found.state === "expired") throw endedLink();
   const value = readCookie(request, stateCookie(parts, state));
   if (value === undefined || parts.hash.of("flow_cookie", value) !== found.flow.browserHash) throw notYours();
-  const { owner } = found.flow;
-  if (owner?.mode !== "user") return found.flow;
-  // Protocol document §3.3 step 6: still the same person, not only the same browser.
-  const signedIn = await parts.sessions.of(request);
-  if (signedIn?.user.id !== owner.id) throw notYours();
+  await refuseOtherPerson(parts, request, found.flow.owner!);
   return found.flow;
 }
 
@@ -149,29 +148,26 @@ async function store(parts: ConnectParts, trip: Trip, token: Token): Promise<Res
     await parts.database.transaction((tx) => parts.vault.disown(tx, upstreamId, secret, owner));
     throw stopped;
   }
-  const link = await parts.database.transaction(async (tx) => {
+  const stored = await parts.database.transaction(async (tx) => {
+    const asked = await askFirst(parts, tx, trip, secret);
+    if (asked) return { asked };
     const taken = await parts.flows.take<LinkData>(tx, "connect", { id: trip.parentId! }, "connected");
-    const stored = taken && (await parts.vault.put(tx, { owner, upstreamId, account: trip.account, secret }));
-    if (!stored) {
+    const put = taken && (await parts.vault.put(tx, { owner, upstreamId, account: trip.account, secret }));
+    if (!put) {
       // Nobody wants these tokens any more; the provider is told.
       await parts.vault.disown(tx, upstreamId, secret, owner);
       if (taken)
         await tx.updateTable("flows").set({ outcome: "access_lost" }).where("id", "=", taken.id).execute();
       return undefined;
     }
-    const detail = { session_id: stored.id, generation: stored.generation, flow_id: taken.id };
+    const detail = { session_id: put.id, generation: put.generation, flow_id: taken.id };
     const actor = owner.mode === "flow" ? "system" : `${owner.mode}:${owner.id}`;
     await parts.audit.append(tx, { event: "credential.connected", actor, owner, upstreamId, detail });
-    return taken;
+    return { link: taken };
   });
-  if (!link) {
-    throw new Problem(
-      "gone",
-      "connection_withdrawn",
-      "The connection was withdrawn while you signed in, so nothing was stored. Go back to your app and ask again.",
-    );
-  }
-  return redirect(link.data.return_to ?? linkPath(link.id));
+  if (!stored) throw withdrawn();
+  if (stored.asked) return redirect(stored.asked.path, 303, [stored.asked.cookie]);
+  return redirect(stored.link.data.return_to ?? linkPath(stored.link.id));
 }
 
 async function retry(

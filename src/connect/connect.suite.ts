@@ -20,7 +20,7 @@ import {
 } from "../base/index.ts";
 import { type Database, Flows, Outbox } from "../db/index.ts";
 import { cookieName, mount, RateLimits } from "../http/index.ts";
-import { Guard, identityRoutes, Sessions, Setup, Users } from "../identity/index.ts";
+import { ApiTokens, Guard, identityRoutes, Sessions, Setup, Users } from "../identity/index.ts";
 import { checkDefinition, type Upstream, UpstreamOAuth, Upstreams } from "../upstreams/index.ts";
 import { Vault } from "../vault/index.ts";
 import { Connect } from "./index.ts";
@@ -158,6 +158,7 @@ async function build({
     upstreams,
     oauth,
     virtualKeys: keys,
+    visible: async () => new Set(upstreams.all().map(({ id }) => id)),
     verifyHeaders: (upstream, headers) => verify.headers(upstream, headers),
     consentGate: async (_request, flowId, upstreamId) => {
       if (gate.get(upstreamId) !== flowId) throw new Problem("forbidden", "not_allowed", "Not this one.");
@@ -165,6 +166,7 @@ async function build({
         flowId,
         identity: { owner: { mode: "vk", id: "vk_consent" } },
         returnTo: `/oauth/consent/mcps?flow_id=${flowId}`,
+        client: { name: "Claude Code", host: "127.0.0.1:3334" },
         display: "a key of this test",
       };
     },
@@ -177,8 +179,18 @@ async function build({
       ? { virtualKeyId: answer.key.id, name: answer.key.name, userId: answer.key.userId }
       : undefined;
   };
-  const guard = new Guard({ sessions, settings, hash, adminToken: new Hidden(adminToken), resolveKey });
-  const routes = [...identityRoutes({ users, sessions, setup, settings }), ...connect.routes()];
+  const guard = new Guard({
+    sessions,
+    tokens: new ApiTokens({ database, world, hash }),
+    settings,
+    hash,
+    adminToken: new Hidden(adminToken),
+    resolveKey,
+  });
+  const routes = [
+    ...identityRoutes({ users, sessions, setup, settings, record: async () => {} }),
+    ...connect.routes(),
+  ];
   const authenticate = guard.authenticate.bind(guard);
   const app = mount(routes, { world, settings, limits, authenticate });
   return { seal, hash, flows, outbox, upstreams, keys, sessions, vault, connect, gate, grants, verify, app };
@@ -198,7 +210,7 @@ async function person(
     .insertInto("users")
     .values({ id, email, name, password_hash: null, role, is_active: 1, created_at: 1, updated_at: 1 })
     .execute();
-  const { value } = await parts.sessions.start({ id, email, name, role, isActive: true });
+  const { value } = await parts.sessions.start({ id });
   browser.cookies.store(
     new URL(base),
     `${cookieName("session", settings)}=${value.reveal()}; Path=/; HttpOnly`,

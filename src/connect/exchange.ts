@@ -16,7 +16,7 @@ export async function redeem(
   callback: { parameters: URLSearchParams; verifier: string },
 ): Promise<TokenAnswer | undefined> {
   if (!authorization || !isTheSame(authorization, trip)) return undefined;
-  const { server, client, clientAuth, resource, facts } = authorization;
+  const { server, client, clientAuth, resource, facts, tls } = authorization;
   const { parameters, verifier } = callback;
   const checked = oauth.validateAuthResponse(server, client, parameters, parameters.get("state")!);
   try {
@@ -28,7 +28,7 @@ export async function redeem(
       trip.redirect_uri,
       verifier,
       {
-        ...oauthOptions(parts.world, trip.token_endpoint),
+        ...oauthOptions(parts.world, trip.token_endpoint, tls),
         // RFC 8707 §2.2
         additionalParameters: resource === undefined ? undefined : { resource },
       },

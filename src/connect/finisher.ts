@@ -1,20 +1,25 @@
-import { Problem } from "../base/index.ts";
+import { type Owner, Problem } from "../base/index.ts";
 import { cookieName, readCookie } from "../http/index.ts";
+import { spentHere, takesToken } from "./link-token.ts";
 import type { Link } from "./links.ts";
 import type { ConnectParts } from "./parts.ts";
 
 /**
  * Who opens the link. `proved`: by a cookie of this browser. `sign_in`: nobody is signed in. `ask`: has to type what only
- * the starter has. Somebody else is refused with 403 and never offered to switch (protocol document §3.3).
+ * the starter has; `token`: only the one-time token of the link helps. Somebody else is refused with 403 and never offered to switch (protocol document §3.3).
  */
-export type Opener = { step: "proved" } | { step: "sign_in" } | { step: "ask"; field: "vk" | "session" };
+export type Opener =
+  | { step: "proved" }
+  | { step: "sign_in" }
+  | { step: "ask"; field: "vk" | "session" | "token" };
 
 /** Who starts a link must finish it: knowing its address is never enough (contract section 6). */
 export async function opener(parts: ConnectParts, request: Request, link: Link): Promise<Opener> {
   const { owner } = link;
   switch (owner.mode) {
     case "user":
-    case "discovery": {
+    case "discovery":
+    case "shared": {
       const signedIn = await parts.sessions.of(request);
       if (!signedIn) return { step: "sign_in" };
       const fits = owner.mode === "user" ? signedIn.user.id === owner.id : signedIn.user.role === "admin";
@@ -22,13 +27,16 @@ export async function opener(parts: ConnectParts, request: Request, link: Link):
       return { step: "proved" };
     }
     case "vk":
-      return { step: "ask", field: "vk" };
+      return spentHere(parts, request, link) ? { step: "proved" } : { step: "ask", field: "vk" };
     case "session": {
+      if (spentHere(parts, request, link)) return { step: "proved" };
       const expected = await parts.grantBrowserHash(owner.id);
       if (expected === undefined) return { step: "ask", field: "session" };
       const value = readCookie(request, cookieName("grant", parts.settings, owner.id));
-      if (value === undefined || parts.hash.of("grant_cookie", value) !== expected) throw notYours();
-      return { step: "proved" };
+      const isSame = value !== undefined && parts.hash.of("grant_cookie", value) === expected;
+      if (isSame) return { step: "proved" };
+      if (takesToken(parts, link)) return { step: "ask", field: "token" };
+      throw notYours();
     }
     case "flow":
       // Connected from the services page only, where the consent's own cookie decides.
@@ -47,12 +55,24 @@ export async function mayFinish(
   if (who.step === "proved") return true;
   if (who.step === "sign_in")
     throw new Problem("unauthenticated", "sign_in_required", "Sign in first, then open the link again.");
+  if (who.field === "token") return false;
   parts.rateLimits.take("guess", `connect ${link.id}`);
   if (who.field === "session") {
     return typed.session !== undefined && parts.anonymousSessionId(typed.session.trim()) === link.owner.id;
   }
   const result = await parts.virtualKeys.authenticate((typed.vk ?? "").trim());
   return result.ok && result.key.id === link.owner.id;
+}
+
+/** Protocol document §3.3 step 6: still the same person, or still an administrator, not only the same browser. */
+export async function refuseOtherPerson(
+  parts: Pick<ConnectParts, "sessions">,
+  request: Request,
+  owner: Owner,
+): Promise<void> {
+  if (owner.mode !== "user" && owner.mode !== "discovery" && owner.mode !== "shared") return;
+  const user = (await parts.sessions.of(request))?.user;
+  if (owner.mode === "user" ? user?.id !== owner.id : user?.role !== "admin") throw notYours();
 }
 
 export function notYours(): Problem {

@@ -3,6 +3,7 @@ import { Problem, sameOwner } from "../base/index.ts";
 import { json, type Route, redirect } from "../http/index.ts";
 import { isAdmin, ownerOf, type Principal, route } from "../identity/index.ts";
 import type { Upstream } from "../upstreams/index.ts";
+import { oauthLink, startAnswer } from "./answers.ts";
 import { getUpstream } from "./link-page.ts";
 import { getLink, type Link, startLink, unknownLink } from "./links.ts";
 import { type ConnectParts, isPerUserHeaders, isPerUserOAuth } from "./parts.ts";
@@ -26,7 +27,8 @@ export function flowRoutes(parts: ConnectParts): Route[] {
       rate: "api",
       errors: "envelope",
       params,
-      answers: { 200: { description: "The link and what it connects" } },
+      refuses: [410],
+      answers: { 200: { description: "The link and what it connects", schema: oauthLink } },
       handle: async ({ params, caller }) =>
         json(await describe(parts, await getOAuthLink(parts, params.id, caller))),
     }),
@@ -42,8 +44,13 @@ export function flowRoutes(parts: ConnectParts): Route[] {
       errors: "envelope",
       effect: true,
       params,
+      refuses: [403, 409, 410, 422, 502, 504],
       answers: {
-        200: { description: "The provider's `authorize_url`; the answer sets the cookie that it needs" },
+        200: {
+          description: "The provider's `authorize_url`; the answer sets the cookie that it needs",
+          schema: startAnswer,
+          headers: { "Set-Cookie": "Binds the provider's answer to this browser." },
+        },
       },
       handle: async ({ params, caller }) => {
         const link = await getOAuthLink(parts, params.id, caller);
@@ -69,6 +76,7 @@ function consentRoute(parts: ConnectParts): Route {
     errors: "form",
     effect: true,
     query: z.object({ mcp_client_id: z.string().min(1).max(200), flow_id: z.string().min(1).max(200) }),
+    refuses: [401, 403, 404, 409, 410, 422, 502, 504],
     answers: { 302: { description: "To the provider" } },
     handle: async ({ request, query }) => {
       const upstream = parts.upstreams.find(query.mcp_client_id);
@@ -81,7 +89,11 @@ function consentRoute(parts: ConnectParts): Route {
         upstreamId: upstream.id,
         account: "",
       };
-      const link = await startLink(parts, binding, { parentId: pass.flowId, returnTo: pass.returnTo });
+      const link = await startLink(parts, binding, {
+        parentId: pass.flowId,
+        returnTo: pass.returnTo,
+        identity: pass.identity.owner,
+      });
       const departure = await depart(parts, link, upstream);
       return redirect(departure.url, 302, [departure.cookie]);
     },
@@ -111,7 +123,8 @@ async function getOAuthLink(parts: ConnectParts, id: string, caller: Principal):
 
 /** A `user` link needs that user's login, a key is not enough (contract section 1). */
 export function mayStart(link: Link, caller: Principal): boolean {
-  if (link.owner.mode === "discovery") return caller.kind === "user" && caller.role === "admin";
+  if (link.owner.mode === "discovery" || link.owner.mode === "shared")
+    return caller.kind === "user" && caller.role === "admin";
   const own = ownerOf(caller);
   if (!own || !sameOwner(own, link.owner)) return false;
   return link.owner.mode !== "user" || caller.kind === "user";
@@ -133,7 +146,7 @@ async function describe(parts: ConnectParts, link: Link): Promise<unknown> {
 
 /** What links of both kinds show. */
 export async function describeLink(parts: ConnectParts, link: Link, upstream: Upstream) {
-  const held = await parts.vault.statuses(link.owner, [link.upstreamId]);
+  const held = await parts.vault.find(link.owner, link.upstreamId, link.account);
   const names = await identityNames(parts, link);
   return {
     id: link.id,
@@ -143,7 +156,7 @@ export async function describeLink(parts: ConnectParts, link: Link, upstream: Up
     ...identityFields(link.owner, names),
     expires_at: new Date(link.expiresAt).toISOString(),
     created_at: new Date(link.createdAt).toISOString(),
-    has_active: held.get(link.upstreamId)?.status === "active" && !held.get(link.upstreamId)?.orphaned,
+    has_active: held?.status === "active" && !held.orphaned,
   };
 }
 

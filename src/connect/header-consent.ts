@@ -33,6 +33,7 @@ export function consentHeaderRoutes(parts: ConnectParts): Route[] {
         error: z.string().max(100).optional(),
         field: z.string().max(128).optional(),
       }),
+      refuses: [401, 403, 404, 409, 410],
       answers: { 200: { description: "One input for each header" } },
       handle: async ({ request, query: { mcp_client_id, flow_id, error, field } }) => {
         const upstream = getUpstream(parts, mcp_client_id);
@@ -45,6 +46,7 @@ export function consentHeaderRoutes(parts: ConnectParts): Route[] {
           error,
           field,
           back: pass.returnTo,
+          client: pass.client,
         });
       },
     }),
@@ -55,6 +57,7 @@ export function consentHeaderRoutes(parts: ConnectParts): Route[] {
       summary: "Verify the header values and keep them for this consent",
       csrf: "flow",
       form: z.object({ mcp_client_id: id, flow_id: id }).catchall(z.string()),
+      refuses: [401, 403, 404, 409, 410],
       answers: { 303: { description: "To the services page, or back to the form with `error`" } },
       handle: async ({ request, body }) => {
         const { mcp_client_id, flow_id, ...form } = body;

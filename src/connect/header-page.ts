@@ -1,6 +1,7 @@
 import { type Html, html, page } from "../http/index.ts";
 import type { Upstream } from "../upstreams/index.ts";
-import { pageErrors, question } from "./pages.ts";
+import { tokenScript } from "./link-token.ts";
+import { type Ask, pageErrors, question, tokenForm } from "./pages.ts";
 
 /** Form fields that carry a header's value are called this and the header's name. */
 export const fieldPrefix = "header.";
@@ -12,7 +13,11 @@ export interface HeaderPage {
   /** Where the form goes, with what it carries along. */
   action: string;
   hidden: Readonly<Record<string, string>>;
-  ask?: "vk" | "session";
+  ask?: Ask;
+  /** The page's script may replace the question by a one-time token from the address. */
+  takesToken?: boolean;
+  /** During a consent: who asks for it, and where that one is answered. */
+  client?: { name: string; host: string };
   error?: string;
   /** The header at fault. */
   field?: string;
@@ -22,27 +27,34 @@ export interface HeaderPage {
 
 /** One short form: the names are given, the values are typed in and never shown again. */
 export function headerPage(content: HeaderPage): Promise<Response> {
-  const { upstream, identity, action, hidden, ask, back } = content;
+  const { upstream, identity, action, hidden, ask, back, client } = content;
   const names = upstream.perUserHeaderKeys;
   return page({
     title: `Connect ${upstream.name}`,
+    script: content.takesToken ? tokenScript : undefined,
     body: html`<h1>Connect ${upstream.name}</h1>
+<p class="lead">${upstream.name} needs ${names.length === 1 ? "a value" : "values"} that only you have, such as an access token.</p>
 ${errorNote(content)}
 <dl class="facts">
-<dt>Service</dt><dd>${upstream.name} (${upstream.url.host})</dd>
+<dt>Service</dt><dd>${upstream.name}<small>${upstream.url.host}</small></dd>
 <dt>For</dt><dd>${identity}</dd>
+${client === undefined ? "" : html`<dt>Asked by</dt><dd>${client.name}<small>returns to ${client.host}</small></dd>`}
 </dl>
-<p>${upstream.name} wants ${names.length === 1 ? "a value" : "values"} that only you have, such as an access token. They are
-tried once at ${upstream.url.host}, then kept encrypted and sent there and nowhere else with your calls. Nobody can read
-them here. You can remove them at any time.</p>
-<p class="fine">Go on only if you asked for this yourself.</p>
 <form method="post" action="${action}">
 ${Object.entries(hidden).map(([name, value]) => html`<input type="hidden" name="${name}" value="${value}">`)}
 ${names.map((name, index) => input(name, index, content.field))}
+<p class="hint">${keeping(upstream)}</p>
 ${ask ? question(ask) : html``}
-<div class="actions"><button type="submit">Check and save</button>${back === undefined ? html`` : html` <a href="${back}">Back</a>`}</div>
-</form>`,
+${ask === "token" ? html`` : html`<div class="actions"><button type="submit">Check and save</button>${back === undefined ? html`` : html`<a class="button quiet" href="${back}">Back</a>`}</div>`}
+</form>
+<p class="fine">Go on only if you asked for this yourself.</p>
+${content.takesToken ? tokenForm(hidden.flow ?? "") : html``}`,
   });
+}
+
+function keeping({ url, perUserHeaderKeys }: Upstream): string {
+  const [it, goes] = perUserHeaderKeys.length === 1 ? ["it", "It is"] : ["them", "They are"];
+  return `This gateway tries ${it} once at ${url.host} and then keeps ${it} encrypted. ${goes} sent only there, with your calls, and nobody can read ${it} here. You can remove ${it} at any time.`;
 }
 
 function input(name: string, index: number, fault: string | undefined): Html {

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { json, type Route } from "../http/index.ts";
 import { actorOf, isAdmin, type Principal, route } from "../identity/index.ts";
 import { adminHeaderKeys, type Upstream } from "../upstreams/index.ts";
+import { headerLink, submittedAnswer } from "./answers.ts";
 import { describeLink, getVisible, mayStart, notYourLink } from "./flow-routes.ts";
 import { submitHeaders } from "./header-store.ts";
 import { type Link, unknownLink } from "./links.ts";
@@ -31,7 +32,10 @@ function readRoute(parts: ConnectParts): Route {
     operationId: "getHeaderFlow",
     summary: "A pending link for header values",
     csrf: "none",
-    answers: { 200: { description: "The link, and the names it asks for; never a value" } },
+    refuses: [410],
+    answers: {
+      200: { description: "The link, and the names it asks for; never a value", schema: headerLink },
+    },
     handle: async ({ params, caller }) => {
       const { link, upstream } = await getHeaderLink(parts, params.id, caller);
       const held = await parts.vault.headerNames(link.owner, link.upstreamId, link.account);
@@ -57,8 +61,9 @@ function submitRoute(parts: ConnectParts): Route {
     csrf: "session",
     rate: "authorize",
     json: z.strictObject({ headers: z.record(z.string().max(128), z.string()) }),
+    refuses: [403, 409, 410, 422, 502, 504],
     answers: {
-      200: { description: "Stored" },
+      200: { description: "Stored", schema: submittedAnswer },
       410: { description: "The link has expired or ended" },
       422: { description: "The upstream does not accept the values; nothing was stored" },
     },
@@ -81,6 +86,7 @@ function deleteRoute(parts: ConnectParts): Route {
     operationId: "deleteHeaderCredential",
     summary: "Delete header values and every pending link of their binding",
     csrf: "session",
+    refuses: [],
     answers: { 204: { description: "Gone at once" } },
     handle: async ({ params, caller, requestId }) => {
       const row = await getSession(parts, params.id, caller);

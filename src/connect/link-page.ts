@@ -6,8 +6,9 @@ import type { Upstream } from "../upstreams/index.ts";
 import { mayFinish, type Opener, opener } from "./finisher.ts";
 import { takeHeaderForm } from "./header-form.ts";
 import { headerPage } from "./header-page.ts";
+import { spendToken, takesToken } from "./link-token.ts";
 import { getLink, type Link, linkPath } from "./links.ts";
-import { connectedPage, linkPage, signInFirstPage } from "./pages.ts";
+import { connectedPage, keptPage, linkPage, signInFirstPage } from "./pages.ts";
 import { type ConnectParts, isPerUserHeaders, kindOf } from "./parts.ts";
 import { depart } from "./round-trip.ts";
 
@@ -33,6 +34,7 @@ export function linkPageRoutes(parts: ConnectParts): Route[] {
         error: z.string().max(100).optional(),
         field: z.string().max(128).optional(),
       }),
+      refuses: [403, 404, 410, 422, 502, 504],
       answers: { 200: { description: "What will be connected, for whom, and one button" } },
       handle: ({ request, query }) => show(parts, request, query),
     }),
@@ -50,9 +52,11 @@ export function linkPageRoutes(parts: ConnectParts): Route[] {
         .object({
           flow: z.string().min(1).max(200),
           vk: z.string().max(4096).optional(),
+          t: z.string().max(200).optional(),
           session: z.string().max(4096).optional(),
         })
         .catchall(z.string()),
+      refuses: [401, 403, 404, 409, 410, 422, 502, 504],
       answers: {
         303: {
           description: "To the provider, with a cookie bound to `state`; or to the end of a header form",
@@ -71,6 +75,7 @@ async function show(
   const found = await parts.flows.peek(parts.database.db, "connect", { id: flowId });
   if (found.state === "ended" && found.outcome === "connected")
     return connectedPage(await connectedName(parts, flowId));
+  if (found.state === "ended" && found.outcome === "kept") return keptPage();
   const link = await getLink(parts, flowId);
   const upstream = getUpstream(parts, link);
   const who = await opener(parts, request, link);
@@ -84,6 +89,7 @@ async function show(
     identity: await describeIdentity(parts, request, link),
     provider: new URL(server.authorization_endpoint!).origin,
     ask: who.step === "ask" ? who.field : undefined,
+    takesToken: who.step === "ask" && takesToken(parts, link),
     error,
   });
 }
@@ -91,14 +97,18 @@ async function show(
 async function goOn(
   parts: ConnectParts,
   request: Request,
-  form: { flow: string; vk?: string; session?: string; [field: string]: string | undefined },
+  form: { flow: string; vk?: string; session?: string; t?: string; [field: string]: string | undefined },
 ): Promise<Response> {
   const link = await getLink(parts, form.flow);
   const upstream = getUpstream(parts, link);
-  if (!(await mayFinish(parts, request, link, form))) {
-    const error = link.owner.mode === "vk" ? "wrong_key" : "wrong_session";
-    return redirect(`${linkPath(link.id, kindOf(upstream))}&${new URLSearchParams({ error })}`);
+  const again = (error: string) =>
+    redirect(`${linkPath(link.id, kindOf(upstream))}&${new URLSearchParams({ error })}`);
+  if (form.t !== undefined) {
+    const proof = await spendToken(parts, link, form.t);
+    return proof ? redirect(linkPath(link.id, kindOf(upstream)), 303, [proof]) : again("link_token_used");
   }
+  if (!(await mayFinish(parts, request, link, form)))
+    return again(link.owner.mode === "vk" ? "wrong_key" : "wrong_session");
   if (isPerUserHeaders(upstream)) {
     const here = linkPath(link.id, "headers");
     return takeHeaderForm({ parts, link, upstream, form, here, done: link.data.return_to ?? here });
@@ -120,6 +130,7 @@ function showHeaderForm(
       action: path,
       hidden: { flow: link.id },
       ask: who.step === "ask" ? who.field : undefined,
+      takesToken: who.step === "ask" && takesToken(parts, link),
       error,
       field,
     }),
@@ -133,7 +144,9 @@ async function connectedName(parts: ConnectParts, flowId: string): Promise<strin
     .select(["owner_mode", "upstream_id"])
     .where("id", "=", flowId)
     .executeTakeFirst();
-  if (!row?.upstream_id || row.owner_mode === "user" || row.owner_mode === "discovery") return undefined;
+  const isNameless =
+    row?.owner_mode === "user" || row?.owner_mode === "discovery" || row?.owner_mode === "shared";
+  if (!row?.upstream_id || isNameless) return undefined;
   return parts.upstreams.find(row.upstream_id)?.name;
 }
 
@@ -143,12 +156,20 @@ export function getUpstream(parts: ConnectParts, link: Link): Upstream {
   throw new Problem("gone", "link_ended", "The service of this link is not offered here any more.");
 }
 
+/** Whose account it will be, and which of several. */
 async function describeIdentity(parts: ConnectParts, request: Request, link: Link): Promise<string> {
+  const whose = await describeOwner(parts, request, link);
+  return link.account === "" ? whose : `${whose}, account “${link.account}”`;
+}
+
+async function describeOwner(parts: ConnectParts, request: Request, link: Link): Promise<string> {
   switch (link.owner.mode) {
     case "user":
-    case "discovery": {
+    case "discovery":
+    case "shared": {
       const signedIn = await parts.sessions.of(request);
       const person = signedIn ? `${signedIn.user.name || signedIn.user.email}` : "you";
+      if (link.owner.mode === "shared") return `everybody who may use it here (${person} connects it)`;
       return link.owner.mode === "user" ? person : `this gateway, to read the tool list (${person})`;
     }
     case "vk": {

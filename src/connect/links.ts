@@ -6,6 +6,10 @@ import type { ConnectParts } from "./parts.ts";
 export interface LinkData extends FlowData {
   /** Where the person goes when it is done: a path of ours, or null for the page that says so. */
   return_to: string | null;
+  /** It was made with a one-time token, which stands in its address only. */
+  token?: true;
+  /** Of a consent: for whom. What that identity has already is not replaced by another account without asking (UP-31). */
+  identity?: Owner;
 }
 
 export type Link = Flow<LinkData> & { owner: Owner; upstreamId: string };
@@ -18,6 +22,9 @@ export interface LinkOptions {
   /** The consent that the link belongs to; it ends with it. */
   parentId?: string;
   returnTo?: string;
+  /** Keyed hash of a one-time token that replaces the proof of who finishes it. */
+  tokenHash?: string;
+  identity?: Owner;
   /** Asked once nobody else can change the binding's links; throws when there must be no link any more. */
   unless?(tx: Tx): Promise<void>;
 }
@@ -67,12 +74,15 @@ async function pendingOrNew(
   if (pending && enough && !options.replace) return pending;
   for (const id of await parts.flows.end(tx, { kind: "connect", ...binding }, "replaced")) {
     await parts.flows.end(tx, { kind: "state", parentId: id }, "replaced");
+    await parts.vault.releaseHeld(tx, id, "replaced");
   }
-  const data: LinkData = { return_to: options.returnTo ?? null };
+  const data: LinkData = { return_to: options.returnTo ?? null, identity: options.identity };
+  if (options.tokenHash !== undefined) data.token = true;
   const flow = await parts.flows.start(tx, {
     kind: "connect",
     ...binding,
     parentId: options.parentId,
+    handleHash: options.tokenHash,
     data,
     ttlMs: LINK_MS,
   });

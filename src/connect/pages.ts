@@ -1,5 +1,6 @@
 import { type Html, html, page } from "../http/index.ts";
 import type { Upstream } from "../upstreams/index.ts";
+import { tokenScript } from "./link-token.ts";
 import { type Link, linkPath } from "./links.ts";
 import { kindOf } from "./parts.ts";
 
@@ -13,6 +14,7 @@ export const pageErrors: Record<string, string> = {
   upstream_unavailable: "The service could not be asked just now. Nothing was saved. Try again in a moment.",
   mcp_client_changed: "The service was changed meanwhile. Nothing was saved. Fill in the form again.",
   wrong_session: "That is not the session value this link was made for. Check it and try again.",
+  link_token_used: "This link was opened before, and it opens by itself only once.",
 };
 
 function errorNote(code: string | undefined): Html {
@@ -27,35 +29,57 @@ export interface LinkPage {
   identity: string;
   /** The provider's origin, where the button leads. */
   provider: string;
-  ask?: "vk" | "session";
+  ask?: Ask;
+  /** The page's script may replace the question by a one-time token from the address. */
+  takesToken?: boolean;
   error?: string;
 }
 
+export type Ask = "vk" | "session" | "token";
+
 /** Which upstream asks, for whom, what will happen, and one button. */
-export function linkPage({ link, upstream, identity, provider, ask, error }: LinkPage): Promise<Response> {
+export function linkPage(content: LinkPage): Promise<Response> {
+  const { link, upstream, identity, provider, ask, error } = content;
+  const { host } = new URL(provider);
   return page({
     title: `Connect ${upstream.name}`,
+    script: content.takesToken ? tokenScript : undefined,
     // A form's redirects count too, and providers pass people on to sign-in hosts of their own; `https:` covers those.
     formActions: [provider, "https:"],
-    body: html`<h1>Connect your ${upstream.name} account</h1>
+    body: html`<h1>${link.owner.mode === "shared" ? `Connect ${upstream.name} for everybody` : `Connect your ${upstream.name} account`}</h1>
 ${errorNote(error)}
 <dl class="facts">
-<dt>Service</dt><dd>${upstream.name} (${upstream.url.host})</dd>
+<dt>Service</dt><dd>${upstream.name}<small>${upstream.url.host}</small></dd>
 <dt>For</dt><dd>${identity}</dd>
-<dt>Sign-in at</dt><dd>${new URL(provider).host}</dd>
+<dt>Sign-in at</dt><dd>${host}</dd>
 </dl>
-<p>You will sign in at ${new URL(provider).host} and be asked to allow this gateway to use ${upstream.name} with your
-account. After that you come back here. You can disconnect it at any time.</p>
-<p class="fine">Go on only if you asked for this yourself.</p>
-<form method="post" action="/workspace/mcp-sessions/auth">
+<p>Next, you sign in at ${host} and allow this gateway to use ${upstream.name} with your account. Then you come back here.
+You can disconnect at any time.</p>
+${link.owner.mode === "shared" ? html`<p><strong>Everybody who may use ${upstream.name} here will act as the account you connect.</strong> Use one that is meant for that.</p>` : html``}
+<form method="post" action="${action}">
 <input type="hidden" name="flow" value="${link.id}">
 ${ask ? question(ask) : html``}
-<div class="actions"><button type="submit">Continue to ${new URL(provider).host}</button></div>
-</form>`,
+${ask === "token" ? html`` : html`<div class="actions"><button type="submit">Continue to ${host}</button></div>`}
+</form>
+<p class="fine">Go on only if you asked for this yourself.</p>
+${content.takesToken ? tokenForm(link.id) : html``}`,
   });
 }
 
-export function question(field: "vk" | "session"): Html {
+const action = "/workspace/mcp-sessions/auth";
+
+/** What the page's script fills in and sends; without it, nothing of it shows. */
+export function tokenForm(flowId: string): Html {
+  return html`<form id="link-token" method="post" action="${action}" hidden>
+<input type="hidden" name="flow" value="${flowId}"><input type="hidden" name="t">
+</form>`;
+}
+
+export function question(field: Ask): Html {
+  if (field === "token") {
+    return html`<p class="notice">This link opens by itself, once, in a browser with JavaScript. Otherwise open it in the browser in which
+you connected your app.</p>`;
+  }
   if (field === "vk") {
     return html`<label for="vk">Your virtual key</label>
 <input id="vk" name="vk" type="password" autocomplete="off" required aria-describedby="vk-hint">
@@ -68,15 +92,16 @@ export function question(field: "vk" | "session"): Html {
 
 export function signInFirstPage(link: Link, upstream: Upstream): Promise<Response> {
   const login = `/login?${new URLSearchParams({ return_to: linkPath(link.id, kindOf(upstream)) })}`;
-  const who = link.owner.mode === "discovery" ? "an administrator" : "the person who asked for it";
+  const isOurs = link.owner.mode === "discovery" || link.owner.mode === "shared";
+  const who = isOurs ? "an administrator" : "the person who asked for it";
   return page({
     title: "Sign in first",
     status: 401,
     body: html`<h1>Sign in to connect ${upstream.name}</h1>
 <p>This link connects an account of ${upstream.name} (${upstream.url.host}). Only ${who} can finish it, so please sign in
 here first.</p>
-<p class="fine">Go on only if you asked for this yourself.</p>
-<div class="actions"><a class="button" href="${login}">Sign in</a></div>`,
+<div class="actions"><a class="button" href="${login}">Sign in</a></div>
+<p class="fine">Go on only if you asked for this yourself.</p>`,
   });
 }
 
@@ -84,8 +109,49 @@ export function connectedPage(name: string | undefined): Promise<Response> {
   return page({
     title: "Connected",
     body: html`<h1>Connected</h1>
-<p>${name === undefined ? "Your account" : `Your ${name} account`} is connected. You can close this page and go back to your app; it can use your account now.</p>
+<p class="done" role="status">${name === undefined ? "Your account" : `Your ${name} account`} is connected.</p>
+<p>You can close this tab and go back to your app; it can use your account now.</p>
 <p class="fine">If your app still shows the question, ask it to try again.</p>`,
+  });
+}
+
+export interface SwapPage {
+  action: string;
+  flowId: string;
+  /** The service. */
+  name: string;
+  /** The accounts, as the provider calls them. */
+  before: string;
+  now: string;
+}
+
+/** UP-31: the provider says another account than before, and only the person knows which one counts. */
+export function swapPage({ action, flowId, name, before, now }: SwapPage): Promise<Response> {
+  return page({
+    title: "Another account",
+    body: html`<h1>This is another ${name} account</h1>
+<p class="lead">You just signed in to ${name} with a different account than the one that is connected here. Nothing has
+changed yet. Which one do you want to use?</p>
+<dl class="facts">
+<dt>Connected until now</dt><dd>${before}</dd>
+<dt>Signed in just now</dt><dd>${now}</dd>
+</dl>
+<p><strong>Replace</strong> makes everything that uses your ${name} connection act as ${now}, and ends the connection of
+${before}. If you signed in there by mistake, keep the old one.</p>
+<form method="post" action="${action}">
+<input type="hidden" name="flow" value="${flowId}">
+<div class="actions"><button type="submit" name="choice" value="replace">Replace</button>
+<button type="submit" name="choice" value="keep" class="quiet">Keep the old one</button></div>
+</form>`,
+  });
+}
+
+export function keptPage(): Promise<Response> {
+  return page({
+    title: "Nothing changed",
+    body: html`<h1>Nothing changed</h1>
+<p>You are still connected with the account you had before. You can close this page and go back to your app.</p>
+<p class="fine">To connect with another account, ask your app for a new link.</p>`,
   });
 }
 
@@ -96,6 +162,7 @@ export function againPage(options: { sentence: string; again: string; status: nu
     status: options.status,
     body: html`<h1>Not connected</h1>
 <p>${options.sentence}</p>
+<p>Nothing was saved. You can try again now, or close this tab and do it later.</p>
 <div class="actions"><a class="button" href="${options.again}">Try again</a></div>`,
   });
 }

@@ -2,13 +2,13 @@ import type { Audit } from "../audit/index.ts";
 import type { Hidden, KeyedHash, Owner, Settings, World } from "../base/index.ts";
 import type { Database, Flows } from "../db/index.ts";
 import type { RateLimits } from "../http/index.ts";
-import type { Sessions } from "../identity/index.ts";
+import type { Principal, Sessions } from "../identity/index.ts";
 import type { Upstream, UpstreamAuthorization } from "../upstreams/index.ts";
 import type { Vault } from "../vault/index.ts";
 
 /**
  * The issuer's check of a consent flow (its cookie, the approval, access; contract section 3); throws its 401 or 403.
- * `returnTo`: the services page, a path of ours. `display`: the chosen identity, in words.
+ * `returnTo`: the services page, a path of ours. `display`: the chosen identity, in words. `client`: who asks.
  */
 export type ConsentGate = (
   request: Request,
@@ -19,6 +19,7 @@ export type ConsentGate = (
   identity: { owner: Owner; virtualKeyId?: string };
   returnTo: string;
   display: string;
+  client: { name: string; host: string };
 }>;
 
 export interface ConnectParts {
@@ -40,6 +41,8 @@ export interface ConnectParts {
     authenticate(value: string): Promise<{ ok: true; key: { id: string } } | { ok: false; reason: string }>;
     find(id: string): Promise<{ id: string; name: string } | undefined>;
   };
+  /** The ids of the upstreams that a caller may use. */
+  visible(caller: Principal): Promise<ReadonlySet<string>>;
   /** Tries header values on the live upstream (relay/). Throws 422 `headers_refused`, or 502 and 504. */
   verifyHeaders(upstream: Upstream, headers: Readonly<Record<string, Hidden>>): Promise<unknown>;
   consentGate: ConsentGate;
@@ -54,13 +57,18 @@ export function isPerUserOAuth(upstream: Upstream | undefined): upstream is Upst
   return upstream?.authType === "per_user_oauth";
 }
 
+/** Upstreams whose one credential an administrator connects for everybody. */
+export function isConsentedOnce(upstream: Upstream | undefined): boolean {
+  return upstream?.authType === "oauth" && upstream.oauth?.grantType !== "client_credentials";
+}
+
 /** Upstreams for which people submit header values. */
 export function isPerUserHeaders(upstream: Upstream | undefined): upstream is Upstream {
   return upstream?.authType === "per_user_headers";
 }
 
-/** How people connect an upstream; undefined when they do not. */
+/** How people connect an upstream; for `oauth` an administrator, for everybody. Undefined when nobody does. */
 export function kindOf(upstream: Upstream | undefined): "oauth" | "headers" | undefined {
-  if (isPerUserOAuth(upstream)) return "oauth";
+  if (isPerUserOAuth(upstream) || isConsentedOnce(upstream)) return "oauth";
   return isPerUserHeaders(upstream) ? "headers" : undefined;
 }

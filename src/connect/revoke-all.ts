@@ -3,6 +3,7 @@ import { type Owner, Problem, sameOwner } from "../base/index.ts";
 import type { Tx } from "../db/index.ts";
 import { json, type Route } from "../http/index.ts";
 import { actorOf, isAdmin, ownerOf, type Principal, route } from "../identity/index.ts";
+import { revokedAnswer } from "./answers.ts";
 import type { ConnectParts } from "./parts.ts";
 
 // Postgres refuses NUL in a text; no id of ours has one.
@@ -31,7 +32,8 @@ export function revokeAllRoute(parts: ConnectParts): Route {
     rate: "api",
     errors: "envelope",
     json: named,
-    answers: { 200: { description: "`revoked`: how many credentials that were" } },
+    refuses: [403],
+    answers: { 200: { description: "`revoked`: how many credentials that were", schema: revokedAnswer } },
     handle: async ({ body, caller, requestId }) => {
       refuseOthers(body, caller);
       const revoked = await parts.database.transaction(async (tx) => {

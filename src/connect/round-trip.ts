@@ -44,6 +44,7 @@ export async function depart(parts: ConnectParts, link: Link, upstream: Upstream
   await parts.database.transaction(async (tx) => {
     await extendLink(parts, tx, link, parts.world.now().getTime() + TRIP_MS);
     await parts.flows.end(tx, { kind: "state", parentId: link.id }, "replaced");
+    await parts.vault.releaseHeld(tx, link.id, "replaced");
     await parts.flows.start(tx, {
       kind: "state",
       handleHash: parts.hash.of("state", state),

@@ -1,13 +1,14 @@
 import { z } from "zod";
 import { type Owner, Problem } from "../base/index.ts";
 import type { Tx } from "../db/index.ts";
-import { commaList, json, noContent, pageQuery, type Route } from "../http/index.ts";
+import { commaList, json, noContent, pageAnswer, pageQuery, type Route } from "../http/index.ts";
 import { actorOf, isAdmin, ownerOf, type Principal, route } from "../identity/index.ts";
 import { findSession, listSessions, type SessionRow, type SessionScope } from "../vault/index.ts";
+import { reauthAnswer, shownSession } from "./answers.ts";
 import type { Connect } from "./connect.ts";
 import { holdBinding } from "./links.ts";
 import type { ConnectParts } from "./parts.ts";
-import { mayReauth, sessionView } from "./session-view.ts";
+import { mayReauth, sessionView, startedView } from "./session-view.ts";
 
 const tag = "MCP sessions";
 const params = z.object({ id: z.string().min(1).max(200) });
@@ -42,7 +43,8 @@ function listRoute(parts: ConnectParts): Route {
       kind: commaList(["token", "header", "flow"]),
       ...pageQuery({ max: 500, default: 50 }),
     }),
-    answers: { 200: { description: "Rows, newest first" } },
+    refuses: [],
+    answers: { 200: { description: "Rows, newest first", schema: pageAnswer("sessions", shownSession) } },
     handle: async ({ query: { limit, offset, ...filter }, caller }) => {
       const now = parts.world.now().getTime();
       const { rows, total } = await listSessions(
@@ -70,8 +72,9 @@ function reauthRoute(parts: ConnectParts, connect: Connect): Route {
     rate: "api",
     errors: "envelope",
     params,
+    refuses: [403, 409],
     answers: {
-      200: { description: "Where the person goes" },
+      200: { description: "Where the person goes", schema: reauthAnswer },
       403: { description: "Orphaned, or not the caller's own" },
     },
     handle: async ({ params, caller, requestId }) => {
@@ -90,6 +93,8 @@ function reauthRoute(parts: ConnectParts, connect: Connect): Route {
         replace: true,
         by,
         unless,
+        // Contract section 6: only here, never in an MCP answer, and never for a person's own login.
+        withToken: parts.settings.tempTokenAuth && (owner.mode === "vk" || owner.mode === "session"),
       });
       await parts.audit.append(undefined, {
         event: "session.reauth_started",
@@ -99,20 +104,23 @@ function reauthRoute(parts: ConnectParts, connect: Connect): Route {
         requestId,
         detail: { session_id: row.id, flow_id: flowId },
       });
-      const started = { authorize_url: url, session_id: flowId };
-      return json(kind === "headers" ? { ...started, submit_url: url, kind } : started);
+      return json(startedView({ flowId, url, kind }));
     },
   });
 }
 
+/** Contract section 2: a `user` row is its person's, and an administrator has no hand in it. */
+export function refuseOthers(owner: Owner, caller: Principal): void {
+  if (mayReauth(owner, caller)) return;
+  throw new Problem(
+    "forbidden",
+    "session_of_another_user",
+    "Only the person whose session this is can change or re-authenticate it.",
+  );
+}
+
 function refuseReauth(row: SessionRow, owner: Owner, caller: Principal): void {
-  if (!mayReauth(owner, caller)) {
-    throw new Problem(
-      "forbidden",
-      "session_of_another_user",
-      "Only the person whose session this is can re-authenticate it.",
-    );
-  }
+  refuseOthers(owner, caller);
   if (row.status === "orphaned") {
     throw new Problem(
       "forbidden",
@@ -134,6 +142,7 @@ function deleteRoute(parts: ConnectParts): Route {
     rate: "api",
     errors: "envelope",
     params,
+    refuses: [],
     answers: { 204: { description: "Gone here at once; the provider is told when it can be" } },
     handle: async ({ params, caller, requestId }) => {
       const row = await getSession(parts, params.id, caller);
@@ -158,6 +167,7 @@ export async function deleteSession(
         : await parts.vault.revoke(tx, row.id, "deleted");
     if (!removed) return false;
     await parts.flows.end(tx, { kind: "state", parentId: row.id }, "revoked");
+    await parts.vault.releaseHeld(tx, row.id, "revoked");
     await parts.audit.append(tx, {
       event: "session.revoked",
       actor: actorOf(caller),

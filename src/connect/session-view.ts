@@ -1,6 +1,7 @@
 import { type Owner, sameOwner } from "../base/index.ts";
 import { ownerOf, type Principal } from "../identity/index.ts";
 import type { SessionRow } from "../vault/index.ts";
+import type { Started } from "./connect.ts";
 
 /** A row of contract section 2: secrets and header values never. */
 export function sessionView(row: SessionRow, caller: Principal): Record<string, unknown> {
@@ -19,10 +20,17 @@ export function sessionView(row: SessionRow, caller: Principal): Record<string, 
     can_reauth: row.kind !== "flow" && row.status !== "orphaned" && mayReauth(owner, caller),
     ...identityFields(owner, { user: row.user_name ?? undefined, key: row.key_name ?? undefined }),
     mcp_client: { client_id: row.upstream_id, name: row.upstream_name },
-    account: row.account === "" ? undefined : row.account,
+    account: row.account === "" && row.is_default === null ? undefined : row.account,
+    is_default: row.is_default === null ? undefined : row.is_default === 1,
     oauth_config_id: row.oauth_config_id ?? undefined,
     scopes: row.scopes_json === null ? undefined : JSON.parse(row.scopes_json),
   };
+}
+
+/** Where the person goes: a link for tokens, or one for header values. */
+export function startedView({ flowId, url, kind }: Omit<Started, "expiresAt">): Record<string, unknown> {
+  const started = { authorize_url: url, session_id: flowId };
+  return kind === "headers" ? { ...started, submit_url: url, kind } : started;
 }
 
 /** Contract section 2: a `user` row is renewed by that user only, an administrator neither. */
@@ -45,6 +53,7 @@ export function identityFields(
       return { session_id: owner.id };
     case "flow":
     case "discovery":
+    case "shared":
       return {};
   }
 }

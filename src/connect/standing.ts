@@ -66,6 +66,7 @@ async function isIdentityOn(db: Db, owner: Owner, now: number): Promise<boolean>
     case "session":
     case "flow":
     case "discovery":
+    case "shared":
       return true;
   }
 }

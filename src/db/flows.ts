@@ -146,7 +146,10 @@ export class Flows {
     return this.#read<D>(row);
   }
 
-  /** Ends every pending flow that matches; returns their ids. For revocation, replacement and parents that ended. */
+  /**
+   * Ends every pending flow that matches; returns their ids. For revocation, replacement and parents that ended. Not what
+   * holds a provider's tokens (`swap`): those are drained, or they would be lost without the provider hearing of it.
+   */
   async end(
     tx: Tx,
     match: { kind?: FlowKind; parentId?: string; owner?: Owner; upstreamId?: string; account?: string },
@@ -156,6 +159,7 @@ export class Flows {
       .updateTable("flows")
       .set({ ended_at: this.#world.now().getTime(), outcome, ...EMPTIED })
       .where("ended_at", "is", null)
+      .where("kind", "!=", "swap")
       .$if(match.kind !== undefined, (query) => query.where("kind", "=", match.kind!))
       .$if(match.parentId !== undefined, (query) => query.where("parent_id", "=", match.parentId!))
       .$if(match.upstreamId !== undefined, (query) => query.where("upstream_id", "=", match.upstreamId!))
@@ -166,6 +170,26 @@ export class Flows {
       .returning("id")
       .execute();
     return rows.map((row) => row.id);
+  }
+
+  /** Ends one that has not ended, expired or not, and hands it over: for what must not be lost with its flow. */
+  async drain<D extends FlowData = FlowData>(
+    tx: Tx,
+    kind: FlowKind,
+    id: string,
+    outcome: string,
+  ): Promise<Flow<D> | undefined> {
+    const row = await tx
+      .updateTable("flows")
+      .set({ ended_at: this.#world.now().getTime(), outcome })
+      .where("kind", "=", kind)
+      .where("id", "=", id)
+      .where("ended_at", "is", null)
+      .returningAll()
+      .executeTakeFirst();
+    if (!row) return undefined;
+    await tx.updateTable("flows").set(EMPTIED).where("id", "=", row.id).execute();
+    return this.#read<D>(row);
   }
 
   #read<D extends FlowData>(row: Row<"flows">): Flow<D> {

@@ -5,6 +5,7 @@
  */
 export { type Change, Changes } from "./changes.ts";
 export { type Flow, type FlowData, type FlowKey, type FlowState, Flows, type NewFlow } from "./flows.ts";
+export type { Values } from "./insert-many.ts";
 export { openKeyedHash, WrongKey } from "./instance.ts";
 export { type Database, type Db, openDatabase, type Tx } from "./open.ts";
 export { type Deliverer, type Delivery, Outbox, type Settled } from "./outbox.ts";

@@ -1,12 +1,22 @@
 import type { Kysely } from "kysely";
 import { type Migration, Migrator } from "kysely/migration";
 import * as initial from "./migrations/0001-initial.ts";
+import * as clientKeys from "./migrations/0002-client-keys.ts";
+import * as virtualMcps from "./migrations/0003-virtual-mcps.ts";
+import * as accounts from "./migrations/0004-accounts.ts";
+import * as people from "./migrations/0006-people.ts";
+import * as upstreamTls from "./migrations/0007-upstream-tls.ts";
 import type { Tables } from "./tables.ts";
 
 /** Append-only and forward-only: a landed migration is never edited. */
 function migrations(columns: initial.Columns): Record<string, Migration> {
   return {
     "0001-initial": { up: (db) => initial.up(db, columns) },
+    "0002-client-keys": { up: (db) => clientKeys.up(db, columns) },
+    "0003-virtual-mcps": { up: (db) => virtualMcps.up(db, columns) },
+    "0004-accounts": { up: accounts.up },
+    "0006-people": { up: (db) => people.up(db, columns) },
+    "0007-upstream-tls": { up: (db) => upstreamTls.up(db, columns) },
   };
 }
 

@@ -3,9 +3,30 @@ import { dirname } from "node:path";
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { type Dialect, SqliteDialect } from "kysely";
 
-/** Kysely over the embedded `node:sqlite`. The file and its folder are readable by this user only. */
-export function sqliteDialect(path: string): Dialect {
-  return new SqliteDialect({ database: async () => bridge(openFile(path)) });
+export interface Sqlite {
+  /** Kysely over the embedded `node:sqlite`. The file and its folder are readable by this user only. */
+  dialect: Dialect;
+  /** Runs one statement for each of `rows`, in one transaction of its own: nothing else may have one open. */
+  runMany(statement: string, rows: readonly (readonly SQLInputValue[])[]): void;
+}
+
+export function openSqlite(path: string): Sqlite {
+  const file = openFile(path);
+  const driver = bridge(file);
+  return {
+    dialect: new SqliteDialect({ database: async () => driver }),
+    runMany: (statement, rows) => {
+      const { run } = driver.prepare(statement);
+      file.exec("begin immediate");
+      try {
+        for (const row of rows) run(row);
+        file.exec("commit");
+      } catch (error) {
+        file.exec("rollback");
+        throw error;
+      }
+    },
+  };
 }
 
 function openFile(path: string): DatabaseSync {

@@ -5,7 +5,7 @@ const TOMBSTONE_MS = 24 * 60 * 60 * 1000;
 const CHANGES_MS = 60 * 60 * 1000;
 
 /**
- * Empties expired flows (their secrets must not outlive them), drops tombstones after 24 hours and changes after one.
+ * Empties expired flows (their secrets must not outlive them; `swap` is the vault's, which tells the provider), drops tombstones after 24 hours and changes after one.
  * Returns the flows that expired just now: what hung on them is the owners' business.
  */
 export async function sweep(
@@ -18,6 +18,7 @@ export async function sweep(
     .set({ ended_at: now, outcome: "expired", data_json: "{}", sealed: null })
     .where("ended_at", "is", null)
     .where("expires_at", "<=", now)
+    .where("kind", "!=", "swap")
     .returning(["id", "kind"])
     .execute();
   await database.db

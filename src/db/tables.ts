@@ -1,4 +1,4 @@
-import type { Insertable, Selectable } from "kysely";
+import type { Generated, Insertable, Selectable } from "kysely";
 import type { OwnerMode } from "../base/index.ts";
 
 /*
@@ -15,10 +15,18 @@ export interface Tables {
   audit: AuditTable;
   users: UsersTable;
   dashboard_sessions: DashboardSessionsTable;
+  user_upstreams: UserUpstreamsTable;
+  api_tokens: ApiTokensTable;
+  settings: SettingsTable;
   upstreams: UpstreamsTable;
   oauth_configs: OAuthConfigsTable;
   virtual_keys: VirtualKeysTable;
   virtual_key_upstreams: VirtualKeyUpstreamsTable;
+  virtual_mcps: VirtualMcpsTable;
+  virtual_mcp_upstreams: VirtualMcpUpstreamsTable;
+  virtual_mcp_keys: VirtualMcpKeysTable;
+  virtual_mcp_users: VirtualMcpUsersTable;
+  anonymous_sessions: AnonymousSessionsTable;
   credentials: CredentialsTable;
   clients: ClientsTable;
   grants: GrantsTable;
@@ -67,7 +75,8 @@ interface FlowsTable {
   outcome: string | null;
 }
 
-export type FlowKind = "consent" | "code" | "connect" | "state" | "setup";
+/** `password`: a link by which its owner chooses a new one. `swap`: a secret of another account than before, held until its person says which one counts. */
+export type FlowKind = "consent" | "code" | "connect" | "state" | "setup" | "swap" | "password";
 
 /** Effects elsewhere that must happen after a local change (RFC 7009 revocations), retried with back-off. */
 interface OutboxTable {
@@ -113,7 +122,35 @@ interface DashboardSessionsTable {
   expires_at: number;
 }
 
-/** `definition_json`: the contract's section 7 body without secrets. `sealed_headers`: the static header values. */
+/** What a person may use by name. `tools_json`: a list of original tool names, or `["*"]`. */
+interface UserUpstreamsTable {
+  user_id: string;
+  upstream_id: string;
+  tools_json: string;
+}
+
+/** Management API tokens. Without `user_id`: made with POSTERN_ADMIN_TOKEN and nobody's. */
+interface ApiTokensTable {
+  id: string;
+  name: string;
+  token_hash: string;
+  token_tail: string;
+  user_id: string | null;
+  role: "admin" | "member";
+  scopes_json: string;
+  expires_at: number | null;
+  last_used_at: number | null;
+  created_at: number;
+}
+
+/** Settings changed while the gateway runs, by their path in the configuration file; the file wins over them. */
+interface SettingsTable {
+  name: string;
+  value_json: string;
+  updated_at: number;
+}
+
+/** `definition_json`: the contract's section 7 body without secrets. `sealed_headers`: the static header values. `sealed_tls`: `tls_config`. */
 interface UpstreamsTable {
   id: string;
   name: string;
@@ -123,6 +160,7 @@ interface UpstreamsTable {
   auth_type: string;
   definition_json: string;
   sealed_headers: Uint8Array | null;
+  sealed_tls: Uint8Array | null;
   allow_on_all_virtual_keys: number;
   disabled: number;
   state: string;
@@ -146,6 +184,8 @@ interface OAuthConfigsTable {
   client_id: string | null;
   client_source: "given" | "cimd" | "dcr" | null;
   sealed_client_secret: Uint8Array | null;
+  /** As it was given: PEM or a JWK. */
+  sealed_private_key: Uint8Array | null;
   metadata_json: string | null;
   scopes_json: string;
   created_at: number;
@@ -159,6 +199,11 @@ interface VirtualKeysTable {
   description: string;
   value_hash: string;
   value_tail: string;
+  /** After a rotation: the value before it, which counts until `previous_value_expires_at`. */
+  previous_value_hash: string | null;
+  previous_value_expires_at: number | null;
+  /** The configuration file names the value. */
+  value_from_file: Generated<number>;
   is_active: number;
   expires_at: number | null;
   user_id: string | null;
@@ -171,6 +216,44 @@ interface VirtualKeyUpstreamsTable {
   virtual_key_id: string;
   upstream_id: string;
   tools_json: string;
+}
+
+/** A bundle of tools served at `/mcp/<slug>`. The slug is unique whatever its case. */
+interface VirtualMcpsTable {
+  id: string;
+  slug: string;
+  name: string;
+  source: "api" | "file";
+  description: string;
+  disabled: number;
+  created_at: number;
+  updated_at: number;
+}
+
+/** `tools_json` as on keys. `account`: the label of the account that is used there; null is each person's default. */
+interface VirtualMcpUpstreamsTable {
+  virtual_mcp_id: string;
+  upstream_id: string;
+  tools_json: string;
+  account: string | null;
+}
+
+/** Which keys may use a virtual MCP. */
+interface VirtualMcpKeysTable {
+  virtual_mcp_id: string;
+  virtual_key_id: string;
+}
+
+/** Which users may use a virtual MCP. */
+interface VirtualMcpUsersTable {
+  virtual_mcp_id: string;
+  user_id: string;
+}
+
+/** When an anonymous session (`anon_…`) that has credentials was last used. */
+interface AnonymousSessionsTable {
+  id: string;
+  last_used_at: number;
 }
 
 /** One per (owner, upstream, account). `orphaned` is a flag beside the status, so what lies beneath shows again. */
@@ -188,6 +271,12 @@ interface CredentialsTable {
   sealed: Uint8Array;
   /** The provider's own id of the account, when it told us one. */
   subject: string | null;
+  /** What the provider calls that account, for people to read: an e-mail address or a login. */
+  subject_name: string | null;
+  /** Of what was connected during a consent: the identity's account that it may replace, as its person confirmed. */
+  replaces_subject: string | null;
+  /** Of several accounts the one that is used when none is named; exactly one per owner and upstream. */
+  is_default: Generated<number>;
   expires_at: number | null;
   scopes_json: string | null;
   oauth_config_id: string | null;

@@ -55,12 +55,32 @@ function addFirst(settings: Settings): Html {
 function upstreamList(view: HomeView): Html {
   return html`<h2>Upstream servers</h2>
 <ul class="services">${view.upstreams.map(
-    (
-      upstream,
-    ) => html`<li><span><strong>${upstream.name}</strong><br><span class="state">${upstream.authType} · ${upstream.tools} tools${upstream.failure ? html`<br>${upstream.failure}` : ""}</span></span>
-<span class="${upstream.state === "healthy" ? "state connected" : "state"}">${upstream.state}</span></li>`,
+    ({ name, authType, tools, state, failure }) => html`<li><span class="what"><strong>${name}</strong>
+<span class="fine">${signInWays[authType] ?? authType}</span>
+${tools === 0 ? "" : html`<span class="fine">${tools === 1 ? "1 tool" : `${tools} tools`}</span>`}
+${states[state] ?? html`<span class="state">${state}</span>`}
+${failure ? html`<span class="fine">${failure}</span>` : ""}</span></li>`,
   )}</ul>`;
 }
+
+/** Whose credentials a call goes with, by `auth_type`. */
+const signInWays: Readonly<Record<string, string>> = {
+  per_user_oauth: "Each person signs in there",
+  per_user_headers: "Each person has a key of their own",
+  oauth: "One account for everybody",
+  headers: "One key for everybody",
+  none: "No sign-in",
+  token_exchange: "Each person, by token exchange",
+};
+
+const states: Readonly<Record<string, Html>> = {
+  healthy: html`<span class="state connected">Working</span>`,
+  pending_verification: html`<span class="state">Tools not read yet</span>`,
+  unstable: html`<span class="state broken">Did not answer the last time</span>`,
+  error: html`<span class="state broken">Not working</span>`,
+  needs_reauth: html`<span class="state broken">An administrator must connect it again</span>`,
+  disabled: html`<span class="state">Switched off</span>`,
+};
 
 function signedIn(email: string): Html {
   return html`<div class="actions"><span class="fine">Signed in as ${email}</span>

@@ -1,3 +1,4 @@
+import { z } from "zod";
 import type { Settings } from "../base/index.ts";
 import { json, type Route, stylesheet, stylesheetPath } from "../http/index.ts";
 import { route } from "../identity/index.ts";
@@ -25,6 +26,7 @@ export function frontRoutes(parts: FrontParts): Route[] {
       operationId: "home",
       summary: "What runs, and what to do next",
       errors: "page",
+      refuses: [400],
       answers: { 200: { description: "A page" } },
       handle: async ({ request }) => {
         const person = await parts.personOf(request);
@@ -43,7 +45,14 @@ export function frontRoutes(parts: FrontParts): Route[] {
       operationId: "stylesheet",
       summary: "The pages' stylesheet",
       errors: "envelope",
-      answers: { 200: { description: "CSS" } },
+      refuses: [],
+      answers: {
+        200: {
+          description: "CSS",
+          media: ["text/css"],
+          headers: { "Cache-Control": "A year: the address changes with it." },
+        },
+      },
       handle: () =>
         new Response(stylesheet, {
           headers: {
@@ -56,6 +65,8 @@ export function frontRoutes(parts: FrontParts): Route[] {
   ];
 }
 
+const statusAnswer = (status: string) => z.object({ status: z.literal(status) });
+
 function probes(parts: FrontParts): Route[] {
   return [
     route({
@@ -65,7 +76,8 @@ function probes(parts: FrontParts): Route[] {
       operationId: "health",
       summary: "The process is alive",
       errors: "envelope",
-      answers: { 200: { description: "Alive" } },
+      refuses: [],
+      answers: { 200: { description: "Alive", schema: statusAnswer("ok") } },
       handle: () => json({ status: "ok" }),
     }),
     route({
@@ -75,7 +87,11 @@ function probes(parts: FrontParts): Route[] {
       operationId: "ready",
       summary: "The process can serve: its database answers",
       errors: "envelope",
-      answers: { 200: { description: "Ready" }, 503: { description: "Not yet" } },
+      refuses: [],
+      answers: {
+        200: { description: "Ready", schema: statusAnswer("ready") },
+        503: { description: "Not yet", schema: statusAnswer("database_unavailable") },
+      },
       handle: async () =>
         (await parts.ready()) ? json({ status: "ready" }) : json({ status: "database_unavailable" }, 503),
     }),
@@ -86,7 +102,8 @@ function probes(parts: FrontParts): Route[] {
       operationId: "metrics",
       summary: "Metrics in the Prometheus text format",
       errors: "envelope",
-      answers: { 200: { description: "Metrics" } },
+      refuses: [],
+      answers: { 200: { description: "Metrics", media: ["text/plain"] } },
       handle: async () =>
         new Response(await parts.metrics.text(), {
           headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },

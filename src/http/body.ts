@@ -4,25 +4,27 @@ export const MAX_BODY_BYTES = 1024 * 1024;
 
 /** Reads a body whole, stopping at the limit. Compressed bodies are refused: their size is not what it seems. */
 export async function readBody(request: Request, maxBytes = MAX_BODY_BYTES): Promise<Uint8Array> {
-  if (request.headers.has("content-encoding")) {
-    throw new Problem(
-      "unsupported_type",
-      "unsupported_content_encoding",
-      "Send the body without Content-Encoding.",
-    );
-  }
-  const tooLarge = () =>
-    new Problem("too_large", "body_too_large", `The body is larger than ${maxBytes} bytes. Send less.`);
-  if (Number(request.headers.get("content-length") ?? 0) > maxBytes) throw tooLarge();
+  if (request.headers.has("content-encoding")) throw encodedBody();
+  if (Number(request.headers.get("content-length") ?? 0) > maxBytes) throw bodyTooLarge(maxBytes);
   if (!request.body) return new Uint8Array();
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of request.body) {
     size += chunk.byteLength;
-    if (size > maxBytes) throw tooLarge();
+    if (size > maxBytes) throw bodyTooLarge(maxBytes);
     chunks.push(chunk);
   }
   return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+}
+
+export function bodyTooLarge(maxBytes: number): Problem {
+  const message = `The body is larger than ${maxBytes} bytes. Send less.`;
+  return new Problem("too_large", "body_too_large", message);
+}
+
+export function encodedBody(): Problem {
+  const message = "Send the body without Content-Encoding.";
+  return new Problem("unsupported_type", "unsupported_content_encoding", message);
 }
 
 /** Strict JSON (attack rule R19). An empty body is `undefined`. */

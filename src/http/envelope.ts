@@ -1,8 +1,12 @@
 import type { Problem } from "../base/index.ts";
 import { json } from "./reply.ts";
 
-/** Contract section 10: the one shape of every JSON error outside OAuth and JSON-RPC. */
-export function envelope(problem: Problem, requestId: string): Response {
+/** Contract section 10: the one shape of every JSON error outside OAuth and JSON-RPC. `extra`: more `extra_fields`. */
+export function envelope(
+  problem: Problem,
+  requestId: string,
+  extra: Readonly<Record<string, unknown>> = {},
+): Response {
   const { status, code, message, param } = problem;
   const ownFault = problem.kind === "internal" || problem.kind === "unavailable";
   return json(
@@ -18,7 +22,7 @@ export function envelope(problem: Problem, requestId: string): Response {
         ...(param === undefined ? {} : { param }),
         event_id: requestId,
       },
-      extra_fields: { provider: "", model_requested: "", request_type: "" },
+      extra_fields: { provider: "", model_requested: "", request_type: "", ...extra },
     },
     status,
     problemHeaders(problem),

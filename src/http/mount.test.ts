@@ -15,6 +15,7 @@ const base = {
   rate: "none",
   errors: "envelope",
   answers: {},
+  refuses: [],
 } as const;
 
 function application(changes: Partial<Settings> = {}, limits: Partial<typeof defaultRateLimits> = {}) {
@@ -296,12 +297,19 @@ describe("the host name", () => {
   });
 });
 
-it("describes every /api route in OpenAPI 3.1", async () => {
-  const document = await readJson(await application().call("/api/openapi.json"));
+it("describes every route in OpenAPI 3.1, with what follows from its declaration", async () => {
+  const { call } = application();
+  const response = await call("/api/openapi.json");
+  expect(response.headers.get("x-content-type-options")).toBe("nosniff");
+  const document = await readJson(response);
   expect(document.openapi).toBe("3.1.0");
-  expect(Object.keys(document.paths)).toEqual(["/api/things", "/api/things/{id}"]);
-  expect(
-    document.paths["/api/things"].post.requestBody.content["application/json"].schema.properties.name
-      .maxLength,
-  ).toBe(5);
+  expect(Object.keys(document.paths)).toContain("/form");
+  const things = document.paths["/api/things"];
+  const { schema } = things.post.requestBody.content["application/json"];
+  expect(schema.properties.name.maxLength).toBe(5);
+  expect(Object.keys(things.post.responses)).toEqual(["400", "413", "415", "421", "429", "500"]);
+  expect(things.get.parameters).toMatchObject([{ name: "limit", in: "query", required: false }]);
+  const form = document.paths["/form"].post.responses[403].$ref.split("/").at(-1);
+  expect(Object.keys(document.components.responses[form].content)).toEqual(["application/json", "text/html"]);
+  expect((await call("/api/openapi.json", { method: "POST" })).headers.get("allow")).toBe("GET");
 });

@@ -1,11 +1,13 @@
-import { OpenAPIHono } from "@hono/zod-openapi";
-import type { Context } from "hono";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { type Context, Hono } from "hono";
 import type { ZodType } from "zod";
 import { newId, Problem, type Settings, type World } from "../base/index.ts";
 import { readForm, readJson, unrepeated } from "./body.ts";
+import { DirectRoutes } from "./direct-routes.ts";
 import { IncomingRequest } from "./incoming.ts";
-import { describeRoutes } from "./openapi.ts";
-import { hostCheck, requireSameOrigin } from "./origin.ts";
+import { findNul } from "./nul.ts";
+import { openapiRoute } from "./openapi.ts";
+import { hostCheck, requireSameOrigin, unknownHost } from "./origin.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import { refuse } from "./refuse.ts";
 import { noContent } from "./reply.ts";
@@ -24,12 +26,14 @@ export interface MountOptions {
   settings: Settings;
   limits: RateLimits;
   /** Proves who calls, for the routes whose access says `admin`, `management` or `signed_in`; throws 401 or 403. */
-  authenticate(request: Request, route: Pick<Route, "access" | "csrf">): Promise<unknown>;
+  authenticate(request: Request, route: Pick<Route, "access" | "csrf" | "method" | "tag">): Promise<unknown>;
 }
 
 /** All routes, answering. */
 export interface Application {
   fetch(request: Request, connection?: Connection): Response | Promise<Response>;
+  /** Answers a request for a direct route; false when it is for another. */
+  direct(incoming: IncomingMessage, outgoing: ServerResponse): boolean;
   /** The same from a URL, for tests without a port. */
   request(url: string | URL, init?: RequestInit): Promise<Response>;
 }
@@ -40,14 +44,14 @@ export interface Application {
  */
 export function mount(routes: readonly Route[], options: MountOptions): Application {
   const table = new Table(options);
-  const groups = Map.groupBy(routes, (route) => route.path);
-  const router = new OpenAPIHono<Env>({ strict: true });
+  const all = [...routes, openapiRoute(routes, options.settings)];
+  const groups = Map.groupBy(all, (route) => route.path);
+  const router = new Hono<Env>({ strict: true });
   for (const [path, group] of groups) {
     const handle = (c: Context<Env>) => table.answer(incoming(c), group);
     router.all(path.replaceAll(/\{(\w+)\}/g, ":$1"), handle);
   }
   router.notFound((c) => table.answer(incoming(c), []));
-  describeRoutes(router, routes);
   // A path without parameters needs no router; the hot path is one of them.
   const exact = new Map([...groups].filter(([path]) => !path.includes("{")));
   const answer = (request: Request, connection?: Connection) => {
@@ -55,7 +59,12 @@ export function mount(routes: readonly Route[], options: MountOptions): Applicat
     if (!group) return router.fetch(request, connection);
     return table.answer({ request, params: {}, peer: connection?.incoming?.socket.remoteAddress }, group);
   };
-  return { fetch: answer, request: async (url, init) => answer(new Request(url, init)) };
+  const direct = new DirectRoutes(routes, options);
+  return {
+    fetch: answer,
+    direct: (incoming, outgoing) => direct.serve(incoming, outgoing),
+    request: async (url, init) => answer(new Request(url, init)),
+  };
 }
 
 interface Incoming {
@@ -96,19 +105,15 @@ class Table {
       if (route?.access === "mcp" && request.method !== "HEAD") return await this.#run(route, context);
       return this.#finish(request, await this.#dispatch(route, group, context), route ?? group[0]);
     } catch (error) {
-      const style = (route ?? group[0])?.errors ?? "envelope";
+      // At no address of ours at all a person gets a page, a program the envelope.
+      const style = (route ?? group[0])?.errors ?? "form";
       const refused = await refuse(error, style, request, context.requestId, context.log);
       return this.#finish(request, refused, route ?? group[0]);
     }
   }
 
   #checkHost(request: Request): void {
-    if (this.#isOurHost(request.headers.get("host") ?? new URL(request.url).host)) return;
-    throw new Problem(
-      "misdirected",
-      "unknown_host",
-      "This host name is not one of this gateway's. Use its configured address.",
-    );
+    if (!this.#isOurHost(request.headers.get("host") ?? new URL(request.url).host)) throw unknownHost();
   }
 
   async #dispatch(
@@ -128,9 +133,14 @@ class Table {
     limits.take(route.rate, context.remote);
     if (route.csrf === "page") requireSameOrigin(request, settings);
     if (needsCaller(route)) context.caller = await authenticate(request, route);
+    if (findNul(context.params)) throw nothingHere();
     if (route.params) context.params = parse(route.params, context.params) as Record<string, string>;
     if (route.query)
-      context.query = parse(route.query, unrepeated(context.url.searchParams, route.repeatable));
+      context.query = parse(
+        route.query,
+        unrepeated(context.url.searchParams, route.repeatable),
+        route.verbatim,
+      );
     if (route.json) context.body = parse(route.json, await readJson(request));
     else if (route.form) context.body = parse(route.form, await readForm(request));
     return route.handle(context as never);
@@ -155,11 +165,15 @@ function isHarmless(request: Request): boolean {
 
 function unrouted(request: Request, group: readonly Route[]): Response {
   if (group.length === 0) {
-    throw new Problem("not_found", "not_found", "There is nothing at this address. Check the path.");
+    throw nothingHere();
   }
   const allow = [...new Set(group.map((route) => route.method))].join(", ");
   if (request.method === "OPTIONS") return noContent({ allow });
   throw new Problem("method_not_allowed", "method_not_allowed", `Use ${allow} here.`, { headers: { allow } });
+}
+
+function nothingHere(): Problem {
+  return new Problem("not_found", "not_found", "There is nothing at this address. Check the path.");
 }
 
 function needsCaller(route: Route): boolean {
@@ -167,15 +181,23 @@ function needsCaller(route: Route): boolean {
 }
 
 /** The first fault, named by its field. */
-function parse(schema: ZodType, value: unknown): unknown {
+function parse(schema: ZodType, value: unknown, verbatim: readonly string[] = []): unknown {
+  const nul = findNul(value, verbatim);
+  if (nul) {
+    const param = nul.join(".");
+    const message = `${param || "The body"} has a NUL character in it. Leave it out.`;
+    throw new Problem("invalid", "invalid_request", message, param === "" ? {} : { param });
+  }
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const issue = result.error.issues[0]!;
   const unknown = issue.code === "unrecognized_keys" ? issue.keys[0] : undefined;
   const param = [...issue.path, ...(unknown === undefined ? [] : [unknown])].map(String).join(".");
   const message =
-    unknown === undefined
-      ? `${param || "The body"}: ${issue.message}.`
-      : `${unknown} is not a known field here. Leave it out or check its spelling.`;
+    unknown !== undefined
+      ? `${unknown} is not a known field here. Leave it out or check its spelling.`
+      : issue.message.endsWith("received undefined")
+        ? `${param || "The body"} is missing. Send it.`
+        : `${param || "The body"}: ${issue.message}.`;
   throw new Problem("invalid", "invalid_request", message, param === "" ? {} : { param });
 }

@@ -20,6 +20,11 @@ export function hostCheck(settings: Settings): (host: string) => boolean {
   return (host) => hosts.has(host.toLowerCase());
 }
 
+export function unknownHost(): Problem {
+  const message = "This host name is not one of this gateway's. Use its configured address.";
+  return new Problem("misdirected", "unknown_host", message);
+}
+
 /**
  * Contract section 3: refuses a browser's request from elsewhere. `Sec-Fetch-Site` decides where it is present, else
  * `Origin`; without both, the cookie that the route reads decides.

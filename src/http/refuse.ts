@@ -3,6 +3,11 @@ import { envelope, oauthError } from "./envelope.ts";
 import { problemPage } from "./page.ts";
 import type { ErrorStyle } from "./route.ts";
 
+/** A refusal as the envelope. What is not a `Problem` is a bug: logged whole, told as a generic 500. */
+export function refused(error: unknown, requestId: string, log: Log): Response {
+  return envelope(explain(error, log), requestId);
+}
+
 /** Translates anything thrown into the words of the route. What is not a `Problem` is a bug: logged whole, told as a generic 500. */
 export async function refuse(
   error: unknown,
@@ -11,16 +16,7 @@ export async function refuse(
   requestId: string,
   log: Log,
 ): Promise<Response> {
-  const problem = error instanceof Problem ? error : bug(error, log);
-  if (problem.status < 500)
-    log.debug("request.refused", { ...problem.log, code: problem.code, status: problem.status });
-  else if (error instanceof Problem)
-    log.warn("request.failed", {
-      ...problem.log,
-      code: problem.code,
-      status: problem.status,
-      error: problem.cause,
-    });
+  const problem = explain(error, log);
   switch (style) {
     case "oauth":
       return oauthError(problem);
@@ -31,6 +27,20 @@ export async function refuse(
     case "envelope":
       return envelope(problem, requestId);
   }
+}
+
+function explain(error: unknown, log: Log): Problem {
+  const problem = error instanceof Problem ? error : bug(error, log);
+  if (problem.status < 500)
+    log.debug("request.refused", { ...problem.log, code: problem.code, status: problem.status });
+  else if (error instanceof Problem)
+    log.warn("request.failed", {
+      ...problem.log,
+      code: problem.code,
+      status: problem.status,
+      error: problem.cause,
+    });
+  return problem;
 }
 
 function bug(error: unknown, log: Log): Problem {

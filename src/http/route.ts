@@ -1,5 +1,6 @@
 import type { ZodType, z } from "zod";
 import type { Log } from "../base/index.ts";
+import type { DirectHandler } from "./direct.ts";
 
 /**
  * Who may call. `public`: anybody. `admin`: an administrator. `management`: administrators, members and virtual keys, each
@@ -20,6 +21,23 @@ export type RateClass = "none" | "guess" | "register" | "authorize" | "token" | 
 
 /** In which words a refusal is answered: the envelope, OAuth JSON, a page, or a page only for those who prefer HTML. */
 export type ErrorStyle = "envelope" | "oauth" | "page" | "form";
+
+/**
+ * Statuses a route may refuse with. Most follow from its declaration (http/openapi.ts says which); `refuses` names those
+ * that its own work adds.
+ */
+export type RefusalStatus = 400 | 401 | 403 | 404 | 406 | 409 | 410 | 413 | 415 | 422 | 429 | 502 | 503 | 504;
+
+/** A successful answer, as the OpenAPI document tells it. */
+export interface Answer {
+  description: string;
+  /** What the JSON looks like. */
+  schema?: ZodType;
+  /** Media types without a schema; unless told, a 200 of a route whose refusals are pages is a page. */
+  media?: readonly string[];
+  /** Headers that are always there, with what they say; `Location` of a redirect and `Cache-Control` go without saying. */
+  headers?: Readonly<Record<string, string>>;
+}
 
 export interface RouteContext<C, P = unknown, Q = unknown, B = unknown> {
   request: Request;
@@ -60,13 +78,19 @@ export interface RouteDefinition<
   query?: Q;
   /** Query parameters that may come more than once, for the route to judge; they arrive as an array. */
   repeatable?: readonly string[];
+  /** Query parameters that the route judges or gives back whatever is in them, also a NUL; they reach no database as text. */
+  verbatim?: readonly string[];
   /** JSON body. */
   json?: B;
   /** `application/x-www-form-urlencoded` body. */
   form?: B;
   /** Successful answers by status, for the OpenAPI document. */
-  answers: Record<number, { description: string; schema?: ZodType }>;
+  answers: Readonly<Record<number, Answer>>;
+  /** What the route refuses with beyond what its declaration implies: `[]` where it adds nothing. */
+  refuses: readonly RefusalStatus[];
   handle(context: RouteContext<C, z.output<P>, z.output<Q>, z.output<B>>): Promise<Response> | Response;
+  /** The same for the hot path, where it differs (http/direct.ts). Only for access `mcp`. */
+  direct?: DirectHandler;
 }
 
 /** A route as the table holds it, its types checked where it was defined. */

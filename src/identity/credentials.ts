@@ -1,4 +1,5 @@
 import { Problem } from "../base/index.ts";
+import type { HeaderReader } from "../http/index.ts";
 
 /** What a request presents, told apart by shape (contract section 1). */
 export type Presented =
@@ -15,17 +16,19 @@ const JWT_SHAPE = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$/;
  * The one credential in the headers. The same value twice counts once; two different ones are 400, because a 401 would
  * send a client into OAuth. A header of the wrong scheme is `other`: present, and never valid.
  */
-export function presentedCredential(headers: Headers): Presented {
-  const values = new Set<string>();
+export function presentedCredential(headers: HeaderReader): Presented {
   const authorization = headers.get("authorization");
-  if (authorization !== null) values.add(bearer(authorization));
+  let presented = authorization === null ? undefined : bearer(authorization);
   for (const name of KEY_HEADERS) {
-    const value = headers.get(name);
-    if (value !== null) values.add(value.trim());
+    const value = headers.get(name)?.trim();
+    if (value === undefined || value === presented) continue;
+    if (presented !== undefined) throw conflictingCredentials();
+    presented = value;
   }
-  if (values.size === 0) return { kind: "none" };
-  if (values.size > 1) throw conflictingCredentials();
-  const [value = ""] = values;
+  return presented === undefined ? { kind: "none" } : shapeOf(presented);
+}
+
+function shapeOf(value: string): Presented {
   if (value.startsWith("sk-bf-")) return { kind: "virtual_key", value };
   if (value.startsWith("pst_")) return { kind: "token", value };
   if (JWT_SHAPE.test(value)) return { kind: "jwt", value };

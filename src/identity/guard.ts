@@ -1,8 +1,13 @@
 import { type Hidden, type KeyedHash, Problem, type Settings } from "../base/index.ts";
 import { type Route, requireSameOrigin } from "../http/index.ts";
+import type { ApiTokens } from "./api-tokens.ts";
 import { conflictingCredentials, presentedCredential } from "./credentials.ts";
 import { isAdmin, type Principal } from "./principal.ts";
+import { allows, insufficientScope } from "./scopes.ts";
 import type { Sessions } from "./sessions.ts";
+
+/** What the guard reads of a route. */
+export type Guarded = Pick<Route, "access" | "csrf" | "method" | "tag">;
 
 /** Finds the virtual key a value belongs to; handed over in app.ts, because keys live in access/. */
 export type KeyResolver = (
@@ -11,6 +16,7 @@ export type KeyResolver = (
 
 export interface GuardParts {
   sessions: Sessions;
+  tokens: ApiTokens;
   settings: Settings;
   hash: KeyedHash;
   adminToken?: Hidden;
@@ -31,7 +37,7 @@ export class Guard {
   }
 
   /** The principal a route's `access` asks for; throws 401 or 403. */
-  async authenticate(request: Request, route: Pick<Route, "access" | "csrf">): Promise<Principal> {
+  async authenticate(request: Request, route: Guarded): Promise<Principal> {
     const principal = await this.#principal(request);
     if (!principal) throw unauthenticated();
     if (principal.kind === "user" && route.csrf === "session")
@@ -46,6 +52,7 @@ export class Guard {
     if (route.access === "signed_in" && principal.kind !== "user") {
       throw new Problem("forbidden", "sign_in_required", "Sign in with your own account to do this.");
     }
+    if (principal.kind === "api_token" && !allows(principal.scopes, route)) throw insufficientScope(route);
     return principal;
   }
 
@@ -64,9 +71,18 @@ export class Guard {
       );
     }
     if (this.#isAdminToken(presented.value)) return { kind: "admin_token" };
+    if (presented.kind === "token") return this.#token(presented.value);
     if (presented.kind !== "virtual_key") return undefined;
     const key = await this.#parts.resolveKey(presented.value);
     return key && { kind: "virtual_key", ...key };
+  }
+
+  /** A token of `/mcp` has the same shape and is not known here: 401 (contract section 1). */
+  async #token(value: string): Promise<Principal | undefined> {
+    const token = await this.#parts.tokens.authenticate(value);
+    if (!token) return undefined;
+    const { id: tokenId, name, role, scopes, userId } = token;
+    return { kind: "api_token", tokenId, name, role, scopes, userId };
   }
 
   #isAdminToken(value: string): boolean {

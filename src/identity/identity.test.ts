@@ -7,7 +7,7 @@ import { testWorld } from "../../test/support/world.ts";
 import { Hidden, KeyedHash, Seal } from "../base/index.ts";
 import { Flows } from "../db/index.ts";
 import { json, mount, RateLimits } from "../http/index.ts";
-import { Guard, identityRoutes, route, Sessions, Setup, Users } from "./index.ts";
+import { ApiTokens, Guard, identityRoutes, route, Sessions, Setup, Users } from "./index.ts";
 
 const HOUR = 60 * 60 * 1000;
 const admin = { email: "Ada@Example.com", password: "correct horse battery" };
@@ -24,6 +24,7 @@ onBothDatabases("identity", (open) => {
     const setup = new Setup({ database, flows, hash, settings, world, users, sessions });
     const guard = new Guard({
       sessions,
+      tokens: new ApiTokens({ database, world, hash }),
       settings,
       hash,
       adminToken: new Hidden("a-long-administrator-token"),
@@ -41,11 +42,12 @@ onBothDatabases("identity", (open) => {
       rate: "none",
       errors: "envelope",
       answers: {},
+      refuses: [],
       query: z.object({}),
     } as const;
     const app = mount(
       [
-        ...identityRoutes({ users, sessions, setup, settings }),
+        ...identityRoutes({ users, sessions, setup, settings, record: async () => {} }),
         route({ ...who, handle: ({ caller }) => json(caller) }),
         route({ ...who, path: "/api/admin", operationId: "admin", access: "admin", handle: () => json({}) }),
         route({ ...who, path: "/api/change", operationId: "change", method: "POST", handle: () => json({}) }),

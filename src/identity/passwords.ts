@@ -19,16 +19,14 @@ const MAX_WAITING = 50;
 let running = 0;
 const waiting: (() => void)[] = [];
 
-/** Throws 400 when the password is too short or too long. */
-export function checkPassword(password: string): void {
+/** Throws 400 when the password is too short or too long. `param`: the field it came in. */
+export function checkPassword(password: string, param = "password"): void {
   if (password.length >= MIN_LENGTH && password.length <= MAX_LENGTH) return;
   throw new Problem(
     "invalid",
     "invalid_password",
     `Choose a password of ${MIN_LENGTH} to ${MAX_LENGTH} characters.`,
-    {
-      param: "password",
-    },
+    { param },
   );
 }
 

@@ -4,10 +4,20 @@ import type { Owner } from "../base/index.ts";
 export type Principal =
   | { kind: "admin_token" }
   | { kind: "user"; userId: string; email: string; name: string; role: "admin" | "member"; sessionId: string }
+  /** `role`: what counts now, never more than its owner's. Without `userId`: nobody's, made with POSTERN_ADMIN_TOKEN. */
+  | {
+      kind: "api_token";
+      tokenId: string;
+      name: string;
+      role: "admin" | "member";
+      scopes: readonly string[];
+      userId?: string;
+    }
   | { kind: "virtual_key"; virtualKeyId: string; name: string; userId?: string };
 
 export function isAdmin(principal: Principal): boolean {
-  return principal.kind === "admin_token" || (principal.kind === "user" && principal.role === "admin");
+  if (principal.kind === "admin_token") return true;
+  return principal.kind !== "virtual_key" && principal.role === "admin";
 }
 
 /** Whose credentials the caller's own are; undefined for the automation token, which has none. */
@@ -17,6 +27,8 @@ export function ownerOf(principal: Principal): Owner | undefined {
       return undefined;
     case "user":
       return { mode: "user", id: principal.userId };
+    case "api_token":
+      return principal.userId === undefined ? undefined : { mode: "user", id: principal.userId };
     case "virtual_key":
       // Contract section 1: a key that belongs to a user acts as that user.
       return principal.userId
@@ -32,6 +44,10 @@ export function actorOf(principal: Principal): string {
       return "admin_token";
     case "user":
       return `user:${principal.userId}`;
+    case "api_token":
+      return principal.userId === undefined
+        ? `token:${principal.tokenId}`
+        : `user:${principal.userId}/token:${principal.tokenId}`;
     case "virtual_key":
       return `vk:${principal.virtualKeyId}`;
   }

@@ -4,7 +4,6 @@ import {
   clearCookie,
   cookie,
   cookieName,
-  defineRoute,
   json,
   noContent,
   type Route,
@@ -12,31 +11,32 @@ import {
   redirect,
 } from "../http/index.ts";
 import { setupPage, signInPage } from "./pages.ts";
-import type { Principal } from "./principal.ts";
+import type { Recorder } from "./recorder.ts";
+import { route } from "./route.ts";
 import type { Sessions } from "./sessions.ts";
 import { type Setup, spentLink } from "./setup.ts";
-import type { User, Users } from "./users.ts";
-
-/** Defines a route whose caller is a proved principal (for `admin`, `management`, `signed_in`). */
-export const route = defineRoute<Principal>();
+import type { User } from "./user-rows.ts";
+import type { Users } from "./users.ts";
 
 const SETUP_COOKIE_SECONDS = 15 * 60;
 
-interface Parts {
+export interface IdentityRoutesParts {
   users: Users;
   sessions: Sessions;
   setup: Setup;
   settings: Settings;
+  record: Recorder;
 }
 
-export function identityRoutes(parts: Parts): Route[] {
+export function identityRoutes(parts: IdentityRoutesParts): Route[] {
   return [...sessionRoutes(parts), ...signInPages(parts), ...setupRoutes(parts)];
 }
 
 const credentials = { email: z.string().max(254), password: z.string().max(1024) };
 const tag = "Sign-in";
 
-function sessionRoutes({ users, sessions, settings }: Parts): Route[] {
+function sessionRoutes(parts: IdentityRoutesParts): Route[] {
+  const { users, sessions, settings } = parts;
   return [
     route({
       method: "POST",
@@ -49,15 +49,30 @@ function sessionRoutes({ users, sessions, settings }: Parts): Route[] {
       rate: "guess",
       errors: "envelope",
       json: z.strictObject(credentials),
-      answers: { 200: { description: "Signed in; the dashboard cookie is set" } },
-      handle: async ({ body }) => {
+      refuses: [401],
+      answers: {
+        200: {
+          description: "Signed in; the dashboard cookie is set",
+          schema: z.object({
+            message: z.string(),
+            user: z.object({
+              id: z.string(),
+              email: z.string(),
+              name: z.string(),
+              role: z.enum(["admin", "member"]),
+            }),
+          }),
+          headers: { "Set-Cookie": "The dashboard session." },
+        },
+      },
+      handle: async ({ body, requestId }) => {
         const user = await users.authenticate(body.email, new Hidden(body.password));
         if (!user) throw wrongCredentials();
         const { id, email, name, role } = user;
         return json(
           { message: "Signed in", user: { id, email, name, role } },
           200,
-          Object.fromEntries([await signIn(user, sessions, settings)]),
+          Object.fromEntries([await signIn(parts, user, requestId)]),
         );
       },
     }),
@@ -71,6 +86,7 @@ function sessionRoutes({ users, sessions, settings }: Parts): Route[] {
       csrf: "page",
       rate: "api",
       errors: "envelope",
+      refuses: [400],
       answers: { 204: { description: "Signed out" } },
       handle: async ({ request }) => {
         await sessions.end(request);
@@ -87,6 +103,7 @@ function sessionRoutes({ users, sessions, settings }: Parts): Route[] {
       csrf: "none",
       rate: "api",
       errors: "envelope",
+      refuses: [400],
       answers: {
         200: {
           description: "Always enabled",
@@ -99,7 +116,8 @@ function sessionRoutes({ users, sessions, settings }: Parts): Route[] {
   ];
 }
 
-function signInPages({ users, sessions, settings }: Parts): Route[] {
+function signInPages(parts: IdentityRoutesParts): Route[] {
+  const { users, sessions, settings } = parts;
   return [
     route({
       method: "GET",
@@ -112,6 +130,7 @@ function signInPages({ users, sessions, settings }: Parts): Route[] {
       rate: "api",
       errors: "page",
       query: z.object({ return_to: z.string().default("/"), error: z.string().optional() }),
+      refuses: [],
       answers: { 200: { description: "A page" } },
       handle: ({ query }) =>
         signInPage({ returnTo: localPath(query.return_to, settings), error: query.error }),
@@ -127,11 +146,12 @@ function signInPages({ users, sessions, settings }: Parts): Route[] {
       rate: "guess",
       errors: "page",
       form: z.object({ ...credentials, return_to: z.string().default("/") }),
+      refuses: [],
       answers: { 303: { description: "On to where the person came from" } },
-      handle: async ({ body }) => {
+      handle: async ({ body, requestId }) => {
         const returnTo = localPath(body.return_to, settings);
         const user = await users.authenticate(body.email, new Hidden(body.password));
-        if (user) return redirect(returnTo, 303, [await signIn(user, sessions, settings)]);
+        if (user) return redirect(returnTo, 303, [await signIn(parts, user, requestId)]);
         return redirect(`/login?${new URLSearchParams({ return_to: returnTo, error: "wrong_credentials" })}`);
       },
     }),
@@ -145,6 +165,7 @@ function signInPages({ users, sessions, settings }: Parts): Route[] {
       csrf: "page",
       rate: "api",
       errors: "page",
+      refuses: [400],
       answers: { 303: { description: "Back to the first page" } },
       handle: async ({ request }) => {
         await sessions.end(request);
@@ -154,7 +175,7 @@ function signInPages({ users, sessions, settings }: Parts): Route[] {
   ];
 }
 
-function setupRoutes({ setup, sessions, settings }: Parts): Route[] {
+function setupRoutes({ setup, sessions, settings }: IdentityRoutesParts): Route[] {
   const name = cookieName("setup", settings);
   return [
     route({
@@ -168,7 +189,11 @@ function setupRoutes({ setup, sessions, settings }: Parts): Route[] {
       rate: "guess",
       errors: "page",
       query: z.object({ token: z.string().optional(), error: z.string().optional() }),
-      answers: { 200: { description: "A page" } },
+      refuses: [400, 410],
+      answers: {
+        200: { description: "A page" },
+        303: { description: "The same page, without the link's token in its address" },
+      },
       handle: async ({ request, query }) => {
         const token = query.token ?? readCookie(request, name);
         if (token === undefined || !(await setup.accepts(token))) throw spentLink();
@@ -189,7 +214,8 @@ function setupRoutes({ setup, sessions, settings }: Parts): Route[] {
       rate: "guess",
       errors: "page",
       form: z.object(credentials),
-      answers: { 303: { description: "Signed in, on to the first page" } },
+      refuses: [410],
+      answers: { 303: { description: "Signed in, on to the first page; or back with `error`" } },
       handle: async ({ request, body }) => {
         const token = readCookie(request, name);
         if (token === undefined) throw spentLink();
@@ -209,8 +235,14 @@ function setupRoutes({ setup, sessions, settings }: Parts): Route[] {
   ];
 }
 
-async function signIn(user: User, sessions: Sessions, settings: Settings): Promise<[string, string]> {
+async function signIn(
+  { sessions, settings, record }: IdentityRoutesParts,
+  user: User,
+  requestId: string,
+): Promise<[string, string]> {
   const session = await sessions.start(user);
+  const owner = { mode: "user", id: user.id } as const;
+  await record(undefined, { event: "session.started", actor: `user:${user.id}`, owner, requestId });
   return cookie(sessions.cookieName, session.value.reveal(), session.maxAgeSeconds, settings);
 }
 

@@ -1,7 +1,8 @@
 import { Hidden, type KeyedHash, newId, newSecret, type Settings, type World } from "../base/index.ts";
 import type { Database, Db, Tx } from "../db/index.ts";
 import { cookieName, readCookie } from "../http/index.ts";
-import type { User, Users } from "./users.ts";
+import type { User } from "./user-rows.ts";
+import type { Users } from "./users.ts";
 
 const IDLE_MS = 12 * 60 * 60 * 1000;
 const ABSOLUTE_MS = 7 * 24 * 60 * 60 * 1000;
@@ -41,7 +42,7 @@ export class Sessions {
 
   /** Always a new value: a session id known before the sign-in is worth nothing after it. */
   async start(
-    user: User,
+    user: Pick<User, "id">,
     db: Tx | Db = this.#database.db,
   ): Promise<{ value: Hidden; maxAgeSeconds: number }> {
     const value = newSecret(this.#world);

@@ -1,7 +1,8 @@
 import { type Hidden, type KeyedHash, newSecret, Problem, type Settings, type World } from "../base/index.ts";
 import type { Database, Flows } from "../db/index.ts";
 import type { Sessions } from "./sessions.ts";
-import type { User, Users } from "./users.ts";
+import type { User } from "./user-rows.ts";
+import { ADMINISTRATORS, type Users } from "./users.ts";
 
 const LINK_MS = 24 * 60 * 60 * 1000;
 
@@ -65,9 +66,11 @@ export class Setup {
     const { database, users } = this.#parts;
     if (await users.hasAdmin()) return undefined;
     const prepared = await users.prepareAdmin(email, password);
-    return database.transaction(async (tx) =>
-      (await users.hasAdmin(tx)) ? undefined : users.insertAdmin(tx, prepared),
-    );
+    return database.transaction(async (tx) => {
+      // Several replicas may start at once.
+      await database.hold(tx, ADMINISTRATORS);
+      return (await users.hasAdmin(tx)) ? undefined : users.insertAdmin(tx, prepared);
+    });
   }
 
   #hash(token: string): string {

@@ -48,6 +48,9 @@ export function authorizeRoute(parts: Parts, clients: Clients): Route {
     effect: true,
     query: querySchema,
     repeatable: ["resource"],
+    // An unknown client is one whatever its id; `state` goes back as it came (RFC 6749 §4.1.2).
+    verbatim: ["client_id", "redirect_uri", "state"],
+    refuses: [503],
     answers: {
       302: { description: "To the consent page" },
       400: { description: "A page that says what is wrong" },
@@ -69,7 +72,7 @@ async function trustedDestination(parts: Parts, clients: Clients, query: Query) 
     throw new Problem(
       "invalid",
       "unknown_client",
-      "This client is not known here. Start again in your client, or register it.",
+      "Nothing was allowed. Start again in your app; it may have to register here anew.",
       {
         param: "client_id",
       },
@@ -84,7 +87,7 @@ async function trustedDestination(parts: Parts, clients: Clients, query: Query) 
     throw new Problem(
       "invalid",
       "invalid_redirect_uri",
-      "The client asked to be answered at an address it has not registered.",
+      "It asked to be answered at an address it has not registered. Nothing was allowed.",
       {
         param: "redirect_uri",
       },
@@ -132,12 +135,11 @@ function refuse(
   const target = withParameters(redirectUri, { error, error_description: message, state, iss });
   if (client.verified) return redirect(target, 302);
   return page({
-    title: "The client's request is not right",
+    title: "The app's request is not right",
     status: 400,
     body: html`<h1>${client.name} sent a request that is not right</h1>
-<p>${message}</p>
-<p>Nothing was allowed. You can go back to the client, which is at <strong>${redirectHost(redirectUri)}</strong>.</p>
-<p class="actions"><a class="button" href="${target}" rel="noreferrer">Return to the client</a></p>
-<p class="fine">${error}</p>`,
+<p>Nothing was allowed. This is a fault of the app; you can go back to it at <strong>${redirectHost(redirectUri)}</strong>.</p>
+<p class="actions"><a class="button" href="${target}" rel="noreferrer">Return to ${client.name}</a></p>
+<p class="fine">For whoever makes the app: ${message} (${error})</p>`,
   });
 }

@@ -33,7 +33,7 @@ export async function countGuess(parts: Parts, request: Request, flowId: string)
         throw new Problem(
           "too_many",
           "too_many_guesses",
-          "Too many tries for this consent. Start again in your client.",
+          "Too many tries for this consent. Go back to your app and start again.",
           {
             retryAfter: 60,
           },

@@ -5,7 +5,9 @@ export const consentErrors = {
   sign_in_first: "You are not signed in here. Sign in, or use a virtual key.",
   other_account: "Another account is signed in now. Choose again who you are.",
   skip_not_allowed: "This gateway needs to know who you are. Use a virtual key, or sign in.",
-  identity_disabled: "This identity can no longer be used. Choose another one.",
+  address_not_allowed:
+    "This account may not use what the app asks for. Choose another one, or ask your administrator.",
+  identity_disabled: "This account can no longer be used. Choose another one.",
   connect_declined: "The service did not connect: access was declined there. You can try again.",
   connect_failed: "The service could not be connected. Try again, or connect it later.",
 } as const;

@@ -73,7 +73,7 @@ export async function openConsent(
     throw new Problem(
       "forbidden",
       "other_browser",
-      "This was started in another browser. Go on there, or start again in your client.",
+      "This was started in another browser. Go on there, or start again in your app.",
     );
   }
   if (state.state === "ended") throw finishedFlow();
@@ -91,19 +91,24 @@ function holdsFlowCookie(
 }
 
 export function unknownFlow(): Problem {
-  return new Problem("invalid", "unknown_flow", "This consent does not exist. Start again in your client.", {
-    param: "flow_id",
-  });
+  return new Problem(
+    "invalid",
+    "unknown_flow",
+    "There is no such consent. Go back to your app and start again.",
+    {
+      param: "flow_id",
+    },
+  );
 }
 
 export function expiredFlow(): Problem {
-  return new Problem("gone", "flow_expired", "This consent has expired. Start again in your client.");
+  return new Problem("gone", "flow_expired", "Nothing was allowed. Go back to your app and start again.");
 }
 
 export function finishedFlow(): Problem {
   return new Problem(
     "conflict",
     "flow_finished",
-    "This consent was already answered. Go back to your client.",
+    "This consent was already answered. You can close this tab. If your app does not go on by itself, start again there.",
   );
 }

@@ -5,7 +5,8 @@ import { openConsent } from "./consent-flow.ts";
 import { mayConnect, nextStep } from "./next-step.ts";
 import type { IssuerParts } from "./parts.ts";
 import { consentPath } from "./paths.ts";
-import { subjectOf } from "./services.ts";
+import { redirectHost } from "./redirect-uri.ts";
+import { rulesOfConsent, subjectOf } from "./services.ts";
 
 /** What connect/ gets for a Connect link on the services page: the flow owns what is connected until submit. */
 export interface ConsentPass {
@@ -16,6 +17,8 @@ export interface ConsentPass {
   returnTo: string;
   /** The same identity, in words for a page. */
   display: string;
+  /** The client that asks, and the host it is answered at. */
+  client: { name: string; host: string };
 }
 
 /** Throws 401 (flow unknown, over or expired), 403, or 404 (no such upstream). */
@@ -23,7 +26,7 @@ export type ConsentGate = (request: Request, flowId: string, upstreamId: string)
 
 type Parts = Pick<
   IssuerParts,
-  "database" | "flows" | "hash" | "settings" | "upstreams" | "access" | "sessionOf"
+  "database" | "flows" | "hash" | "settings" | "upstreams" | "access" | "virtualMcps" | "sessionOf"
 >;
 
 /** May this browser connect this upstream for this consent? The statuses are those of contract section 3, upstream/authorize. */
@@ -52,12 +55,19 @@ export async function consentGate(
       param: "mcp_client_id",
     });
   const identity = subjectOf(step.choice, flow.id);
-  if (!decide(await parts.access.rulesFor(identity), upstream)) {
+  if (!decide(await rulesOfConsent(parts, flow, step.choice), upstream)) {
     throw forbidden("upstream_not_allowed", "This account may not use this service. Ask your administrator.");
   }
   const display =
     step.choice.by === "skip" ? "this app's session, without an account here" : step.choice.display;
-  return { flowId: flow.id, identity, returnTo: consentPath("services", flow.id), display };
+  const { client, redirectUri } = flow.data;
+  return {
+    flowId: flow.id,
+    identity,
+    returnTo: `${consentPath("services", flow.id)}&${new URLSearchParams({ service: upstream.id })}`,
+    display,
+    client: { name: client.name, host: redirectHost(redirectUri) },
+  };
 }
 
 function asUnauthenticated(error: unknown): never {

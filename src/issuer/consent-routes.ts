@@ -4,17 +4,23 @@ import { route } from "../identity/index.ts";
 import { chooseIdentity, countGuess } from "./choose-identity.ts";
 import type { Clients } from "./clients.ts";
 import type { ConsentError } from "./consent-errors.ts";
-import { flowId, openConsent } from "./consent-flow.ts";
-import { identityPage, servicesPage } from "./consent-pages.ts";
+import { type Choice, flowId, openConsent } from "./consent-flow.ts";
+import { identityPage } from "./consent-pages.ts";
 import { deny } from "./deny.ts";
 import type { Grants } from "./grants.ts";
 import { mayConnect, nextStep } from "./next-step.ts";
 import type { IssuerParts } from "./parts.ts";
 import { consentPath, paths } from "./paths.ts";
-import { servicesOf } from "./services.ts";
+import { mayUseResource, servicesOf } from "./services.ts";
+import { servicesPage } from "./services-page.ts";
 import { submit } from "./submit.ts";
 
-const pageQuery = z.object({ flow_id: flowId, error: z.string().max(200).optional() });
+const pageQuery = z.object({
+  flow_id: flowId,
+  error: z.string().max(200).optional(),
+  /** The upstream that the person comes back from. */
+  service: z.string().max(200).optional(),
+});
 const MAX_KEY = 1000;
 
 /** The consent pages and their forms (contract section 3). */
@@ -44,6 +50,7 @@ function pageRoutes(parts: IssuerParts): Route[] {
       ...common,
       path: paths.consent,
       operationId: "consentPage",
+      refuses: [403, 409, 410],
       summary: "Who the person is, and whether the client may act for them",
       handle: async ({ request, query }) => {
         const flow = await openConsent(parts, request, query.flow_id);
@@ -62,6 +69,11 @@ function pageRoutes(parts: IssuerParts): Route[] {
       path: paths.services,
       operationId: "consentServicesPage",
       summary: "The services that can be connected now",
+      refuses: [403, 409, 410],
+      answers: {
+        200: { description: "A page" },
+        303: { description: "To the identity page, as long as the client is not approved" },
+      },
       handle: async ({ request, query }) => {
         const flow = await openConsent(parts, request, query.flow_id);
         const session = await parts.sessionOf(request);
@@ -76,6 +88,7 @@ function pageRoutes(parts: IssuerParts): Route[] {
           services,
           mayConnect: canConnect,
           error: query.error,
+          service: query.service,
           world: parts.world,
         });
       },
@@ -88,6 +101,14 @@ const form = { method: "POST", tag: "consent", access: "browser", csrf: "flow", 
 
 const chosen = (id: string) => redirect(consentPath("services", id));
 const failed = (id: string, error: ConsentError) => redirect(consentPath("consent", id, error));
+/** Records the choice and goes on, unless nothing could come of it: an address that the identity may not use. */
+async function choose(parts: IssuerParts, request: Request, id: string, choice: Choice): Promise<Response> {
+  const flow = await openConsent(parts, request, id);
+  if (!(await mayUseResource(parts, flow, choice))) return failed(id, "address_not_allowed");
+  await chooseIdentity(parts, request, id, choice);
+  return chosen(id);
+}
+
 const choiceAnswers = { 303: { description: "To the services page, or back with an error" } };
 
 function keyForm(parts: IssuerParts): Route {
@@ -98,6 +119,7 @@ function keyForm(parts: IssuerParts): Route {
     summary: "Approve the client as the identity of a virtual key",
     rate: "guess",
     form: z.object({ flow_id: flowId, vk: z.string().max(MAX_KEY).default("") }),
+    refuses: [409, 410, 429, 503],
     answers: choiceAnswers,
     handle: async ({ request, body }) => {
       await countGuess(parts, request, body.flow_id);
@@ -106,8 +128,7 @@ function keyForm(parts: IssuerParts): Route {
       if (!proved.ok) return failed(body.flow_id, "invalid_key");
       const { id, name, userId } = proved.key;
       const display = `virtual key ${name}`;
-      await chooseIdentity(parts, request, body.flow_id, { by: "key", virtualKeyId: id, userId, display });
-      return chosen(body.flow_id);
+      return choose(parts, request, body.flow_id, { by: "key", virtualKeyId: id, userId, display });
     },
   });
 }
@@ -120,6 +141,7 @@ function userForm(parts: IssuerParts): Route {
     summary: "Approve the client as the signed-in person",
     rate: "api",
     form: z.object({ flow_id: flowId, user_id: z.string().max(200).default("") }),
+    refuses: [409, 410, 503],
     answers: choiceAnswers,
     handle: async ({ request, body }) => {
       await openConsent(parts, request, body.flow_id);
@@ -129,8 +151,7 @@ function userForm(parts: IssuerParts): Route {
       // Contract section 3: no self-declared identities (ID-07).
       if (userId !== body.user_id) return failed(body.flow_id, "other_account");
       const display = name === email ? email : `${name} (${email})`;
-      await chooseIdentity(parts, request, body.flow_id, { by: "login", userId, display });
-      return chosen(body.flow_id);
+      return choose(parts, request, body.flow_id, { by: "login", userId, display });
     },
   });
 }
@@ -143,12 +164,12 @@ function skipForm(parts: IssuerParts): Route {
     summary: "Approve the client without an identity, where the gateway allows it",
     rate: "api",
     form: z.object({ flow_id: flowId }),
+    refuses: [409, 410, 503],
     answers: choiceAnswers,
     handle: async ({ request, body }) => {
       await openConsent(parts, request, body.flow_id);
       if (parts.settings.enforceAuthOnInference) return failed(body.flow_id, "skip_not_allowed");
-      await chooseIdentity(parts, request, body.flow_id, { by: "skip" });
-      return chosen(body.flow_id);
+      return choose(parts, request, body.flow_id, { by: "skip" });
     },
   });
 }
@@ -163,6 +184,7 @@ function finalForms(parts: IssuerParts, clients: Clients, grants: Grants): Route
       path: paths.submit,
       operationId: "consentSubmit",
       summary: "Finish the consent: the client gets its code",
+      refuses: [409, 410],
       answers: { ...answers, 303: { description: "Back to the identity page" } },
       handle: ({ request, body: { flow_id }, requestId }) =>
         submit(parts, clients, grants, { request, flowId: flow_id, requestId }),
@@ -173,6 +195,7 @@ function finalForms(parts: IssuerParts, clients: Clients, grants: Grants): Route
       path: paths.deny,
       operationId: "consentDeny",
       summary: "Refuse the client",
+      refuses: [409, 410],
       answers,
       handle: ({ request, body: { flow_id }, requestId }) =>
         deny(parts, { request, flowId: flow_id, requestId }),

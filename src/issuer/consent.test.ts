@@ -154,7 +154,7 @@ onBothDatabases("consent", (open) => {
     for (const stranger of [new Tab(gateway), other.tab, stolen]) {
       const page = await stranger.get(`/oauth/consent?flow_id=${flowId}`);
       expect(page.status).toBe(403);
-      expect(await page.text()).not.toContain("C1");
+      expect(await page.text()).not.toMatch(/\bC1\b/);
       expect((await stranger.get(`/oauth/consent/mcps?flow_id=${flowId}`)).status).toBe(403);
       for (const path of [SUBMIT, DENY, SKIP]) {
         expect((await stranger.post(path, { flow_id: flowId })).status).toBe(403);
@@ -302,7 +302,7 @@ onBothDatabases("consent", (open) => {
     expect(await gate()).toMatchObject({
       flowId,
       identity: { owner: { mode: "user", id: ada.id }, virtualKeyId: key.id },
-      returnTo: `/oauth/consent/mcps?flow_id=${flowId}`,
+      returnTo: `/oauth/consent/mcps?flow_id=${flowId}&service=${upstream.id}`,
     });
   });
 

@@ -1,4 +1,4 @@
-import type { KeyedHash, Owner, World } from "../base/index.ts";
+import { type KeyedHash, type Owner, sha256, type World } from "../base/index.ts";
 import type { Change, Database } from "../db/index.ts";
 
 /** Who an access token speaks for. */
@@ -25,6 +25,7 @@ const MAX_ENTRIES = 10_000;
 /** Access tokens, looked up by keyed hash and kept in memory until something they depend on changes. */
 export class GrantCache {
   readonly #parts: { world: World; database: Database; hash: KeyedHash };
+  /** By a digest of the token that is cheaper than the keyed hash; it is written nowhere. */
   readonly #entries = new Map<string, GrantPrincipal>();
   readonly #used = new Map<string, number>();
   /** Rises with every drop, so that a load that began before it is not kept. */
@@ -35,15 +36,24 @@ export class GrantCache {
     parts.database.changes.listen((change) => this.#drop(change));
   }
 
-  /** No database when the token was seen before. A token that is not ours, revoked, or of a disabled key or person is `unknown`. */
+  /** A token that is not ours, revoked, or of a disabled key or person is `unknown`. */
   async authenticate(token: string): Promise<Authenticated> {
     const now = this.#parts.world.now().getTime();
-    const hash = this.#parts.hash.of("access_token", token);
-    const grant = this.#entries.get(hash) ?? (await this.#load(hash, now));
+    const digest = sha256(token);
+    const grant = this.#entries.get(digest) ?? (await this.#load(token, digest, now));
     if (!grant) return { ok: false, reason: "unknown" };
     if (grant.expiresAt <= now) return { ok: false, reason: "expired" };
     this.#used.set(grant.grantId, now);
     return { ok: true, grant };
+  }
+
+  /** The grant of a valid token that was seen before, without waiting; undefined: `authenticate` has to look. */
+  known(token: string): GrantPrincipal | undefined {
+    const grant = this.#entries.get(sha256(token));
+    const now = this.#parts.world.now().getTime();
+    if (!grant || grant.expiresAt <= now) return undefined;
+    this.#used.set(grant.grantId, now);
+    return grant;
   }
 
   /** Writes when grants were last used; jobs.ts calls it now and then, and once at the end. */
@@ -60,7 +70,7 @@ export class GrantCache {
     }
   }
 
-  async #load(hash: string, now: number): Promise<GrantPrincipal | undefined> {
+  async #load(token: string, digest: string, now: number): Promise<GrantPrincipal | undefined> {
     const version = this.#version;
     const row = await this.#parts.database.db
       .selectFrom("tokens")
@@ -71,7 +81,7 @@ export class GrantCache {
       .select(["resource", "scope", "tokens.expires_at", "grants.ends_at", "grants.status"])
       .select(["virtual_keys.is_active as key_active", "virtual_keys.expires_at as key_expires_at"])
       .select("users.is_active as user_active")
-      .where("tokens.hash", "=", hash)
+      .where("tokens.hash", "=", this.#parts.hash.of("access_token", token))
       .where("tokens.kind", "=", "access")
       .executeTakeFirst();
     if (row?.status !== "active") return undefined;
@@ -87,27 +97,27 @@ export class GrantCache {
       scope: row.scope,
       expiresAt: Math.min(row.expires_at, row.ends_at, row.key_expires_at ?? Number.POSITIVE_INFINITY),
     };
-    if (version === this.#version && grant.expiresAt > now) this.#keep(hash, grant);
+    if (version === this.#version && grant.expiresAt > now) this.#keep(digest, grant);
     return grant;
   }
 
-  #keep(hash: string, grant: GrantPrincipal): void {
+  #keep(digest: string, grant: GrantPrincipal): void {
     if (this.#entries.size >= MAX_ENTRIES) {
       const oldest = this.#entries.keys().next().value;
       if (oldest !== undefined) this.#entries.delete(oldest);
     }
-    this.#entries.set(hash, grant);
+    this.#entries.set(digest, grant);
   }
 
   #drop({ topic, key }: Change): void {
     if (topic !== "grant" && topic !== "virtual_key" && topic !== "user") return;
     this.#version += 1;
-    for (const [hash, grant] of this.#entries) {
+    for (const [digest, grant] of this.#entries) {
       const hit =
         (topic === "grant" && grant.grantId === key) ||
         (topic === "virtual_key" && grant.virtualKeyId === key) ||
         (topic === "user" && grant.owner.mode === "user" && grant.owner.id === key);
-      if (hit) this.#entries.delete(hash);
+      if (hit) this.#entries.delete(digest);
     }
   }
 }

@@ -2,8 +2,9 @@ import { sql } from "kysely";
 import { z } from "zod";
 import { Problem } from "../base/index.ts";
 import type { Db, Tx } from "../db/index.ts";
-import { json, likeLiteral, noContent, pageQuery, type Route } from "../http/index.ts";
-import { actorOf, isAdmin, type Principal, route } from "../identity/index.ts";
+import { json, likeLiteral, noContent, pageAnswer, pageQuery, type Route } from "../http/index.ts";
+import { actorOf, isAdmin, ownerOf, type Principal, route } from "../identity/index.ts";
+import { shownGrant } from "./answers.ts";
 import type { Grants } from "./grants.ts";
 import type { IssuerParts } from "./parts.ts";
 
@@ -28,7 +29,8 @@ export function grantRoutes(parts: IssuerParts, grants: Grants): Route[] {
       summary: "Grants: which client may act for whom",
       csrf: "none",
       query: listQuery,
-      answers: { 200: { description: "Newest first" } },
+      refuses: [],
+      answers: { 200: { description: "Newest first", schema: pageAnswer("sessions", shownGrant) } },
       handle: async ({ query, caller }) => json(await listGrants(parts, caller, query)),
     }),
     route({
@@ -39,6 +41,7 @@ export function grantRoutes(parts: IssuerParts, grants: Grants): Route[] {
       summary: "Revoke a grant with all its tokens",
       csrf: "session",
       params: z.object({ id: z.string().max(200) }),
+      refuses: [],
       answers: { 204: { description: "Revoked" } },
       handle: async ({ params, caller, requestId }) => {
         await parts.database.transaction(async (tx) => {
@@ -69,7 +72,7 @@ function visible(db: Db | Tx, caller: Principal, now: number) {
     .$if(!isAdmin(caller), (query) => {
       if (caller.kind === "virtual_key")
         return query.where("grants.virtual_key_id", "=", caller.virtualKeyId);
-      const userId = caller.kind === "user" ? caller.userId : "";
+      const userId = ownerOf(caller)?.id ?? "";
       return query.where("grants.owner_mode", "=", "user").where("grants.owner_id", "=", userId);
     });
 }

@@ -1,7 +1,10 @@
+import { sql } from "kysely";
 import { type Owner, Problem, type Settings, type World } from "../base/index.ts";
 import type { Database, Db, Flows, Row, Tx } from "../db/index.ts";
+import { likeLiteral } from "../http/index.ts";
 import { CODE_MS } from "./code.ts";
 import type { IssuerParts } from "./parts.ts";
+import { slugOf } from "./resource.ts";
 
 export interface NewGrant {
   id: string;
@@ -103,13 +106,24 @@ export class Grants {
     return true;
   }
 
-  /** Ends all grants of an identity, a key or a client, in the transaction that removes it. */
+  /** Ends all grants of an identity, a key, a client or a virtual MCP, in the transaction that removes it. */
   async endAllOf(
     tx: Tx,
-    whose: { virtualKeyId: string } | { owner: Owner } | { clientRowId: string },
+    whose: { virtualKeyId: string } | { owner: Owner } | { clientRowId: string } | { slug: string },
     ending: Ending,
   ): Promise<number> {
     const query = tx.selectFrom("grants").select("id").orderBy("id");
+    if ("slug" in whose) {
+      // By the end of it: the base URL may have changed since.
+      const end = `%/mcp/${likeLiteral(whose.slug)}`;
+      const rows = await query
+        .select("resource")
+        .where(sql<boolean>`resource like ${end} escape '\\'`)
+        .execute();
+      const hit = rows.filter(({ resource }) => slugOf(resource) === whose.slug);
+      for (const { id } of hit) await this.end(tx, id, ending);
+      return hit.length;
+    }
     const rows = await ("virtualKeyId" in whose
       ? query.where("virtual_key_id", "=", whose.virtualKeyId)
       : "clientRowId" in whose

@@ -8,4 +8,4 @@ export type { ConsentGate, ConsentPass } from "./consent-gate.ts";
 export type { Authenticated, GrantPrincipal } from "./grant-cache.ts";
 export { Issuer } from "./issuer.ts";
 export type { IssuerParts, SignedIn } from "./parts.ts";
-export { mcpResource, ownResource } from "./resource.ts";
+export { mcpResource, ownResource, serves } from "./resource.ts";

@@ -4,12 +4,12 @@ import type { OpenDatabase } from "../../test/support/databases.ts";
 import { readJson } from "../../test/support/read.ts";
 import { testSettings } from "../../test/support/settings.ts";
 import { type TestWorld, testWorld } from "../../test/support/world.ts";
-import { Access, VirtualKeys } from "../access/index.ts";
+import { Access, VirtualKeys, VirtualMcps } from "../access/index.ts";
 import { Audit } from "../audit/index.ts";
 import { Hidden, KeyedHash, type Outbound, Seal, type Settings } from "../base/index.ts";
 import { type Database, Flows, Outbox } from "../db/index.ts";
 import { mount, RateLimits } from "../http/index.ts";
-import { Guard, Sessions, Users } from "../identity/index.ts";
+import { ApiTokens, Guard, Sessions, Users } from "../identity/index.ts";
 import { checkDefinition, Upstreams } from "../upstreams/index.ts";
 import { Vault } from "../vault/index.ts";
 import { Issuer } from "./index.ts";
@@ -58,9 +58,14 @@ export async function setUp(open: OpenDatabase, { settings: changes, outbound, b
     const signedIn = await sessions.of(request);
     return signedIn && { userId: signedIn.user.id, email: signedIn.user.email, name: signedIn.user.name };
   };
-  const parts = { world, database, flows, seal, hash, settings, audit, upstreams, vault, access, sessionOf };
+  const virtualMcps = new VirtualMcps({ world, database: real, keys });
+  const parts = {
+    ...{ world, database, flows, seal, hash, settings, audit, upstreams, vault, access, virtualMcps },
+    sessionOf,
+  };
   const issuer = new Issuer({ ...parts, virtualKeys: keys });
   const guard = new Guard({
+    tokens: new ApiTokens({ database: real, world, hash }),
     sessions,
     settings,
     hash,

@@ -5,7 +5,7 @@ import { authorizeRoute } from "./authorize.ts";
 import { Clients } from "./clients.ts";
 import { type ConsentPass, consentGate } from "./consent-gate.ts";
 import { consentRoutes } from "./consent-routes.ts";
-import { type Authenticated, GrantCache } from "./grant-cache.ts";
+import { type Authenticated, GrantCache, type GrantPrincipal } from "./grant-cache.ts";
 import { grantRoutes } from "./grant-routes.ts";
 import { Grants } from "./grants.ts";
 import { metadataRoutes } from "./metadata.ts";
@@ -45,6 +45,11 @@ export class Issuer {
     return this.#cache.authenticate(token);
   }
 
+  /** The grant of a valid token that was seen before, without waiting; undefined: `authenticate` has to look. */
+  known(token: string): GrantPrincipal | undefined {
+    return this.#cache.known(token);
+  }
+
   /** Writes `last_used_at` of what was used since the last call; for jobs.ts and the stop. */
   flush(): Promise<void> {
     return this.#cache.flush();
@@ -60,10 +65,10 @@ export class Issuer {
     return (await this.#grants.find(this.#parts.database.db, grantId))?.browser_hash ?? undefined;
   }
 
-  /** Ends every grant made with this key, or of this identity, and what hangs on them; inside the caller's transaction. */
+  /** Ends every grant made with this key, of this identity or for this virtual MCP, and what hangs on them; inside the caller's transaction. */
   async revokeGrantsOf(
     tx: Tx,
-    whose: { virtualKeyId: string } | { owner: Owner },
+    whose: { virtualKeyId: string } | { owner: Owner } | { slug: string },
     by: { actor: string; requestId?: string } = { actor: "system" },
   ): Promise<void> {
     await this.#grants.endAllOf(tx, whose, { event: "grant.revoked", ...by });

@@ -1,14 +1,24 @@
 import { z } from "zod";
+import { slugPattern } from "../access/index.ts";
 import type { Settings } from "../base/index.ts";
 import { json, ownOrigins, type Route } from "../http/index.ts";
 import { route } from "../identity/index.ts";
 import { paths } from "./paths.ts";
 import { scopesSupported } from "./scope.ts";
 
-const slugParams = z.object({ slug: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/) });
-const documentSchema = z.record(z.string(), z.unknown());
+const slugParams = z.object({ slug: z.string().regex(slugPattern) });
+const resourceDocument = z.looseObject({ resource: z.url(), authorization_servers: z.array(z.url()) });
+const serverDocument = z.looseObject({
+  issuer: z.url(),
+  authorization_endpoint: z.url(),
+  token_endpoint: z.url(),
+  response_types_supported: z.array(z.string()),
+});
 
-/** RFC 9728 §2. `origin`: the one of ours under which the client reached us. */
+/**
+ * RFC 9728 §2. `origin`: the one of ours under which the client reached us. Whether there is a virtual MCP of this slug is
+ * nobody's business before a credential is shown, so the document of every slug is the same.
+ */
 export function protectedResourceDocument(settings: Settings, origin: string, slug?: string) {
   return {
     resource: `${origin}/mcp${slug === undefined ? "" : `/${slug}`}`,
@@ -50,13 +60,14 @@ function reachedOrigin(settings: Settings, url: URL): string {
 
 /** Every path at which MCP clients look; some give up where one of them is missing (mcp-protocol.md §2.1, §6.1). */
 export function metadataRoutes(settings: Settings): Route[] {
-  const server = authorizationServerDocument(settings);
   const resource = (path: string, operationId: string) =>
     document(path, operationId, "Protected resource metadata (RFC 9728)", (url, slug) =>
       protectedResourceDocument(settings, reachedOrigin(settings, url), slug),
     );
   const issuer = (path: string, operationId: string) =>
-    document(path, operationId, "Authorization server metadata (RFC 8414)", () => server);
+    document(path, operationId, "Authorization server metadata (RFC 8414)", () =>
+      authorizationServerDocument(settings),
+    );
   return [
     resource("/.well-known/oauth-protected-resource", "protectedResourceMetadata"),
     resource("/.well-known/oauth-protected-resource/mcp", "protectedResourceMetadataMcp"),
@@ -89,7 +100,13 @@ function document(
     rate: "none",
     errors: "envelope",
     cors: true,
-    answers: { 200: { description: summary, schema: documentSchema } },
+    refuses: [],
+    answers: {
+      200: {
+        description: summary,
+        schema: path.includes("protected-resource") ? resourceDocument : serverDocument,
+      },
+    },
   } as const;
   return path.includes("{slug}")
     ? route({ ...common, params: slugParams, handle: ({ url, params }) => json(make(url, params.slug)) })

@@ -1,4 +1,4 @@
-import type { Access, VirtualKeys } from "../access/index.ts";
+import type { Access, VirtualKeys, VirtualMcps } from "../access/index.ts";
 import type { Audit } from "../audit/index.ts";
 import type { KeyedHash, Seal, Settings, World } from "../base/index.ts";
 import type { Database, Flows } from "../db/index.ts";
@@ -25,6 +25,7 @@ export interface IssuerParts {
   vault: Pick<Vault, "adopt" | "dropOwner" | "statuses">;
   virtualKeys: Pick<VirtualKeys, "authenticate">;
   access: Pick<Access, "rulesFor">;
+  virtualMcps: Pick<VirtualMcps, "serving">;
   /** Who is signed in to the dashboard in this browser, checked against the database. */
   sessionOf(request: Request): Promise<SignedIn | undefined>;
 }

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { Problem, type Seal, SealFault, type Settings, type World } from "../base/index.ts";
 import { json, type Route } from "../http/index.ts";
 import { route } from "../identity/index.ts";
+import { registeredClient } from "./answers.ts";
 import { shownName } from "./client-name.ts";
 import { paths } from "./paths.ts";
 import { redirectUriFault } from "./redirect-uri.ts";
@@ -69,7 +70,8 @@ export function registrationRoute(parts: { seal: Seal; settings: Settings; world
     errors: "oauth",
     cors: true,
     json: metadata,
-    answers: { 201: { description: "Registered", schema: z.record(z.string(), z.unknown()) } },
+    refuses: [],
+    answers: { 201: { description: "Registered", schema: registeredClient } },
     handle: ({ body }) => {
       const registration = {
         name: nameOf(body.client_name),

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { type Owner, Problem } from "../base/index.ts";
 import { json, type Route } from "../http/index.ts";
-import { actorOf, isAdmin, type Principal, route } from "../identity/index.ts";
+import { actorOf, isAdmin, ownerOf, type Principal, route } from "../identity/index.ts";
+import { revokedAnswer } from "./answers.ts";
 import type { Grants } from "./grants.ts";
 import type { IssuerParts } from "./parts.ts";
 
@@ -31,7 +32,8 @@ export function revokeAllRoute(parts: IssuerParts, grants: Grants): Route {
     rate: "api",
     errors: "envelope",
     json: named,
-    answers: { 200: { description: "`revoked`: how many grants that were" } },
+    refuses: [403],
+    answers: { 200: { description: "`revoked`: how many grants that were", schema: revokedAnswer } },
     handle: async ({ body, caller, requestId }) => {
       refuseOthers(body, caller);
       const ending = { event: "grant.revoked", actor: actorOf(caller), requestId } as const;
@@ -57,7 +59,7 @@ function refuseOthers({ user_id, virtual_key_id }: Named, caller: Principal): vo
   const isOwn =
     caller.kind === "virtual_key"
       ? virtual_key_id === caller.virtualKeyId
-      : caller.kind === "user" && user_id === caller.userId;
+      : user_id !== undefined && user_id === ownerOf(caller)?.id;
   if (isOwn) return;
   throw new Problem(
     "forbidden",

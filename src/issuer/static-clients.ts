@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { newId, newSecret, Problem } from "../base/index.ts";
 import type { Row } from "../db/index.ts";
-import { json, noContent, pageQuery, type Route } from "../http/index.ts";
+import { json, noContent, pageAnswer, pageQuery, type Route } from "../http/index.ts";
 import { actorOf, route } from "../identity/index.ts";
+import { createdClient, shownClient } from "./answers.ts";
 import { clientIdHash } from "./client.ts";
 import { shownName } from "./client-name.ts";
 import type { Grants } from "./grants.ts";
@@ -31,7 +32,8 @@ export function staticClientRoutes(parts: IssuerParts, grants: Grants): Route[] 
       summary: "Clients registered by an administrator",
       csrf: "none",
       query: z.object(pageQuery({ max: 500, default: 50 })),
-      answers: { 200: { description: "Newest first" } },
+      refuses: [],
+      answers: { 200: { description: "Newest first", schema: pageAnswer("clients", shownClient) } },
       handle: async ({ query }) => json(await list(parts, query)),
     }),
     route({
@@ -42,7 +44,8 @@ export function staticClientRoutes(parts: IssuerParts, grants: Grants): Route[] 
       summary: "Register a client; its secret is shown once, here",
       csrf: "session",
       json: createBody,
-      answers: { 201: { description: "Registered" } },
+      refuses: [],
+      answers: { 201: { description: "Registered", schema: createdClient } },
       handle: async ({ body, caller, requestId }) =>
         json(await create(parts, body, { actor: actorOf(caller), requestId }), 201),
     }),
@@ -54,6 +57,7 @@ export function staticClientRoutes(parts: IssuerParts, grants: Grants): Route[] 
       summary: "Remove a client with everything it was granted",
       csrf: "session",
       params: z.object({ id: z.string().max(200) }),
+      refuses: [],
       answers: { 204: { description: "Removed" } },
       handle: async ({ params, caller, requestId }) => {
         await remove(parts, grants, params.id, { actor: actorOf(caller), requestId });

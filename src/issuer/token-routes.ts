@@ -2,6 +2,7 @@ import { z } from "zod";
 import { Problem } from "../base/index.ts";
 import type { Route } from "../http/index.ts";
 import { route } from "../identity/index.ts";
+import { tokens } from "./answers.ts";
 import { authenticateClient, type ProvedClient } from "./client-authentication.ts";
 import type { Clients } from "./clients.ts";
 import type { Grants } from "./grants.ts";
@@ -52,7 +53,8 @@ export function tokenRoutes(parts: IssuerParts, clients: Clients, grants: Grants
       operationId: "token",
       summary: "Token endpoint",
       form: tokenForm,
-      answers: { 200: { description: "Tokens" } },
+      refuses: [401],
+      answers: { 200: { description: "Tokens", schema: tokens } },
       handle: async ({ request, body, requestId }) => {
         const present = presentation(parts, grants, body, requestId);
         const client = await authenticateClient(clients, parts.hash, request, body);
@@ -67,7 +69,8 @@ export function tokenRoutes(parts: IssuerParts, clients: Clients, grants: Grants
       operationId: "revokeToken",
       summary: "Token revocation (RFC 7009)",
       form: revokeForm,
-      answers: { 200: { description: "The token is not valid (any more)" } },
+      refuses: [401],
+      answers: { 200: { description: "The token is not valid (any more)", media: [] } },
       handle: async ({ request, body, requestId }) => {
         const token = required(body.token, "token");
         const client = await authenticateClient(clients, parts.hash, request, body);

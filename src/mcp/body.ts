@@ -1,5 +1,5 @@
 import { JsonFault, type JsonObject, Problem, parseStrictJson } from "../base/index.ts";
-import { readBody } from "../http/index.ts";
+import type { Inbound } from "../http/index.ts";
 import { code, Refusal } from "./refusal.ts";
 
 const MAX_BODY = 4 * 1024 * 1024;
@@ -14,9 +14,8 @@ export interface Message {
 }
 
 /** Reads and checks the body: type 415, size 413, then strict JSON and JSON-RPC as a `Refusal`. */
-export async function readMessage(request: Request): Promise<Message> {
-  const { headers } = request;
-  const type = headers.get("content-type");
+export async function readMessage(inbound: Inbound): Promise<Message> {
+  const type = inbound.headers.get("content-type");
   if (type !== "application/json" && !JSON_TYPE.test(type ?? "")) {
     throw new Problem(
       "unsupported_type",
@@ -24,17 +23,7 @@ export async function readMessage(request: Request): Promise<Message> {
       "Send the body as application/json in UTF-8.",
     );
   }
-  return toMessage(parse(await readBytes(request)));
-}
-
-async function readBytes(request: Request): Promise<Uint8Array> {
-  const { headers } = request;
-  const length = headers.get("content-length");
-  // With a length that fits, the server's parser holds the client to it; reading whole is then cheapest.
-  if (length !== null && Number(length) <= MAX_BODY && !headers.has("content-encoding")) {
-    return new Uint8Array(await request.arrayBuffer());
-  }
-  return await readBody(request, MAX_BODY);
+  return toMessage(parse(await inbound.bytes(MAX_BODY)));
 }
 
 function parse(bytes: Uint8Array) {

@@ -1,11 +1,18 @@
 import type { Rules } from "../access/index.ts";
+import type { Gone } from "../base/index.ts";
 import { type JsonObject, Problem } from "../base/index.ts";
+import type { HeaderReader } from "../http/index.ts";
 import { metaKey, type Relayed } from "../relay/index.ts";
-import { AskUser } from "./ask-user.ts";
-import { isObject } from "./body.ts";
+import type { AccountTools } from "./account-tools.ts";
+import { accountFor } from "./accounts.ts";
+import { AskUser, type Round } from "./ask-user.ts";
+import { isObject, type Message } from "./body.ts";
 import type { Caller } from "./caller.ts";
 import type { Catalog, Entry } from "./catalog.ts";
+import type { ClientBehaviours } from "./client-behaviour.ts";
+import type { ConnectTools, View } from "./connect-tools.ts";
 import { type Client, digestOf } from "./era.ts";
+import { extraHeaders } from "./extra-headers.ts";
 import { failureReply, upstreamError } from "./failures.ts";
 import { readFilters } from "./filters.ts";
 import { checkParamHeaders, paramHeaders } from "./param-headers.ts";
@@ -13,6 +20,7 @@ import type { McpParts } from "./parts.ts";
 import { code, Refusal } from "./refusal.ts";
 import { complete, type NotificationSink, type Reply, type ServerInfo } from "./reply.ts";
 import { RequestStates } from "./request-state.ts";
+import { selfAt } from "./self.ts";
 import { inputRequired } from "./upstream-input.ts";
 
 /** One `tools/call` of a proved caller. */
@@ -20,10 +28,16 @@ export interface ToolCall {
   caller: Caller;
   client: Client;
   params: JsonObject;
-  headers: Headers;
-  signal: AbortSignal;
+  headers: HeaderReader;
+  signal: Gone;
   requestId: string;
   onNotification?: NotificationSink;
+}
+
+/** Tools that are not in the catalogue, because they are somebody's own. */
+export interface OtherTools {
+  connect: ConnectTools;
+  accounts: AccountTools;
 }
 
 /** Calls one identity may have under way at once (MC-26). */
@@ -36,14 +50,22 @@ export class ToolCalls {
   readonly #self: ServerInfo;
   readonly #states: RequestStates;
   readonly #askUser: AskUser;
+  readonly #others: OtherTools;
   readonly #inFlight = new Map<string, number>();
 
-  constructor(parts: McpParts, catalog: Catalog, self: ServerInfo) {
+  constructor(
+    parts: McpParts,
+    catalog: Catalog,
+    self: ServerInfo,
+    behaviours: ClientBehaviours,
+    others: OtherTools,
+  ) {
     this.#parts = parts;
     this.#catalog = catalog;
     this.#self = self;
     this.#states = new RequestStates(parts.world, parts.seal);
-    this.#askUser = new AskUser(parts, this.#states, self);
+    this.#askUser = new AskUser(parts, this.#states, self, behaviours);
+    this.#others = others;
   }
 
   /** Throws `Refusal`, and `Problem` when the caller has too many calls under way. */
@@ -53,44 +75,68 @@ export class ToolCalls {
     if (typeof params.name !== "string" || (args !== undefined && !isObject(args))) {
       throw new Refusal(code.invalidParams, 'Send "name" as a string and "arguments" as an object.');
     }
-    const rules = await this.#parts.access.rulesFor(caller);
-    const entry = this.#catalog.find(params.name, rules, readFilters(call.headers));
-    if (!entry) return this.#unknown(call, params.name);
+    const { access } = this.#parts;
+    const rules = access.known(caller) ?? (await access.rulesFor(caller));
+    const filters = readFilters(call.headers);
+    const view = { caller, client, rules, filters };
+    const entry =
+      this.#catalog.find(params.name, rules, filters) ??
+      (await this.#others.accounts.find(params.name, view));
+    if (!entry) return this.#connect(call, params.name, view);
     if (client.era === "modern") checkParamHeaders(entry.paramHeaders, args, call.headers);
-    return await this.#counted(caller, () => this.#relay(call, entry, args, rules));
+    this.#enter(caller.binding);
+    try {
+      return await this.#relay(call, entry, args, rules);
+    } finally {
+      this.#leave(caller.binding);
+    }
   }
 
-  async #counted(caller: Caller, work: () => Promise<Reply>): Promise<Reply> {
-    const count = this.#inFlight.get(caller.binding) ?? 0;
+  #enter(binding: string): void {
+    const count = this.#inFlight.get(binding) ?? 0;
     if (count >= MAX_IN_FLIGHT) {
       const message = `${MAX_IN_FLIGHT} calls are under way already. Wait for some to end.`;
       throw new Problem("too_many", "too_many_calls", message, { retryAfter: 1 });
     }
-    this.#inFlight.set(caller.binding, count + 1);
-    try {
-      return await work();
-    } finally {
-      const left = (this.#inFlight.get(caller.binding) ?? 1) - 1;
-      if (left > 0) this.#inFlight.set(caller.binding, left);
-      else this.#inFlight.delete(caller.binding);
-    }
+    this.#inFlight.set(binding, count + 1);
   }
 
-  async #relay(call: ToolCall, entry: Entry, args: JsonObject | undefined, rules: Rules): Promise<Reply> {
+  #leave(binding: string): void {
+    const left = (this.#inFlight.get(binding) ?? 1) - 1;
+    if (left > 0) this.#inFlight.set(binding, left);
+    else this.#inFlight.delete(binding);
+  }
+
+  /** `again`: the person connected while the call waited; it is not waited a second time. */
+  async #relay(
+    call: ToolCall,
+    entry: Entry,
+    args: JsonObject | undefined,
+    rules: Rules,
+    again = false,
+  ): Promise<Reply> {
     const started = performance.now();
     const { caller, client } = call;
-    const { params, response } = this.#upstreamParams(call, entry, args);
+    const { params, round } = this.#upstreamParams(call, entry, args);
+    const account = accountFor(entry, call);
     const relayed = await this.#parts.relay.call({
       owner: entry.upstream.perUser ? caller.owner : undefined,
+      account,
       upstream: entry.upstream,
       method: "tools/call",
       params,
       client,
       paramHeaders: paramHeaders(entry.paramHeaders, args),
+      extraHeaders: extraHeaders(entry.upstream.allowedExtraHeaders, call.headers),
       signal: call.signal,
-      onNotification: this.#notifications(call),
+      onNotification: wanted(call),
     });
-    this.#report(call, entry, relayed, performance.now() - started);
+    this.#report(
+      call,
+      entry,
+      account === undefined ? relayed : { account, ...relayed },
+      performance.now() - started,
+    );
     switch (relayed.outcome) {
       case "result":
         return this.#result(call, entry, relayed.result, args);
@@ -99,16 +145,18 @@ export class ToolCalls {
       case "failed":
         return failureReply(entry, relayed, call.requestId);
       case "needs_user": {
-        const digest = digestOf(entry.name, args);
-        return await this.#askUser.answer({
+        const reply = await this.#askUser.answer({
           caller,
           client,
           rules,
           entry,
+          account,
           reason: relayed.reason,
-          digest,
-          response,
+          digest: digestOf(entry.name, args),
+          round: again ? undefined : round,
+          signal: call.signal,
         });
+        return reply ?? (await this.#relay(call, entry, args, rules, true));
       }
     }
   }
@@ -118,7 +166,7 @@ export class ToolCalls {
     { caller, params, client }: ToolCall,
     { name, tool }: Entry,
     args: JsonObject | undefined,
-  ): { params: JsonObject; response?: unknown } {
+  ): { params: JsonObject; round?: Round } {
     const sent: JsonObject = { ...params, name: tool };
     if (
       client.era === "legacy" ||
@@ -136,24 +184,21 @@ export class ToolCalls {
     if (state.upstream !== undefined) return { params: { ...sent, requestState: state.upstream } };
     if (state.answers === "upstream") return { params: sent };
     delete sent.inputResponses;
-    return { params: sent, response: responses?.auth };
-  }
-
-  /** 2026-07-28: no log messages unless this request asked for them. */
-  #notifications({ client, params, onNotification }: ToolCall): NotificationSink | undefined {
-    if (!onNotification || client.era === "legacy") return onNotification;
-    const meta = isObject(params._meta) ? params._meta : {};
-    if (meta[metaKey.logLevel] !== undefined) return onNotification;
-    if (meta.progressToken === undefined) return undefined;
-    return (notification) =>
-      notification.method === "notifications/progress" ? onNotification(notification) : undefined;
+    return { params: sent, round: { response: responses?.auth, waited: state.waited ?? 0 } };
   }
 
   #result(call: ToolCall, entry: Entry, result: JsonObject, args: JsonObject | undefined): Reply {
-    if (result.resultType !== "input_required") return { result: complete(call.client, this.#self, result) };
+    if (result.resultType !== "input_required")
+      return { result: complete(call.client, selfAt(this.#self, call.caller), result) };
     const wrap = (upstream: string | undefined) =>
       this.#states.wrap(call.caller, digestOf(entry.name, args), { upstream, answers: "upstream" });
     return inputRequired(call.client, this.#self, entry, result, wrap);
+  }
+
+  async #connect(call: ToolCall, name: string, view: View): Promise<Reply> {
+    const { connect } = this.#others;
+    const upstream = connect.find(name, view);
+    return upstream ? connect.call(upstream, view, call.requestId) : this.#unknown(call, name);
   }
 
   /** ID-30: what is not allowed looks like what does not exist. */
@@ -169,8 +214,10 @@ export class ToolCalls {
   #report({ caller, requestId }: ToolCall, entry: Entry, relayed: Relayed, durationMs: number): void {
     const outcome = relayed.outcome === "failed" ? relayed.code : relayed.outcome;
     this.#parts.onCall({ upstream: entry.upstream.name, tool: entry.tool, outcome, durationMs });
-    const { actor, owner } = caller;
-    const detail = { tool: entry.tool, outcome };
+    const { actor, owner, virtualMcp } = caller;
+    const detail: JsonObject = { tool: entry.tool, outcome };
+    if (virtualMcp) detail.virtual_mcp = virtualMcp.slug;
+    if (relayed.account !== undefined) detail.account = relayed.account;
     this.#parts.audit.note({
       event: "call.made",
       actor,
@@ -180,4 +227,21 @@ export class ToolCalls {
       detail,
     });
   }
+}
+
+/** Whether anything can come before the answer: older clients are sent what there is, 2026-07-28 ones what they asked for. */
+export function mayNotify(client: Client, { params }: Pick<Message, "params">): boolean {
+  if (client.era === "legacy") return true;
+  const meta = params?._meta;
+  return isObject(meta) && (meta[metaKey.logLevel] !== undefined || meta.progressToken !== undefined);
+}
+
+/** 2026-07-28: no log messages unless this request asked for them. */
+function wanted({ client, params, onNotification }: ToolCall): NotificationSink | undefined {
+  if (!onNotification || client.era === "legacy") return onNotification;
+  const meta = isObject(params._meta) ? params._meta : {};
+  if (meta[metaKey.logLevel] !== undefined) return onNotification;
+  if (meta.progressToken === undefined) return undefined;
+  return (notification) =>
+    notification.method === "notifications/progress" ? onNotification(notification) : undefined;
 }

@@ -1,5 +1,8 @@
+import type { VirtualMcp } from "../access/index.ts";
 import { type KeyedHash, type Owner, Problem } from "../base/index.ts";
+import type { HeaderReader } from "../http/index.ts";
 import { conflictingCredentials, presentedCredential } from "../identity/index.ts";
+import { type GrantPrincipal, serves } from "../issuer/index.ts";
 import type { McpParts } from "./parts.ts";
 
 /** Who calls, proved anew with every request. */
@@ -11,7 +14,12 @@ export interface Caller {
   actor: string;
   /** The grant, key or anonymous session behind the request: what session ids and `requestState`s are bound to. */
   binding: string;
+  /** The virtual MCP whose address was used, if the caller may use it. */
+  virtualMcp?: VirtualMcp;
 }
+
+/** Where a request comes from; looked at only when it guesses. */
+type From = { readonly remote: string };
 
 const SESSION_HEADER = "x-bf-mcp-session-id";
 const MIN_SESSION_VALUE = 32;
@@ -20,15 +28,26 @@ const MAX_SESSION_VALUE = 512;
 /** Proves callers of `/mcp` (contract section 1). Cookies, query and body never count (TK-18). */
 export class Callers {
   readonly #parts: McpParts;
+  readonly #ofGrants = new WeakMap<GrantPrincipal, Caller>();
 
   constructor(parts: McpParts) {
     this.#parts = parts;
   }
 
+  /** Who presents a token that was proved before, without waiting; undefined: `prove` has to look. Throws 400 as that does. */
+  known(headers: HeaderReader, slug: string | undefined): Caller | undefined {
+    if (slug !== undefined || headers.get(SESSION_HEADER) !== null) return undefined;
+    const presented = presentedCredential(headers);
+    const grant = presented.kind === "token" ? this.#parts.issuer.known(presented.value) : undefined;
+    return grant && serves(grant.resource, slug) ? this.#callerOf(grant) : undefined;
+  }
+
   /** Throws 400 `conflicting_credentials`, 401 with the challenge, 429, or 503 when the store does not answer (ID-20). */
-  async prove(request: Request, slug: string | undefined, remote: string): Promise<Caller> {
+  async prove(headers: HeaderReader, slug: string | undefined, from: From): Promise<Caller> {
     try {
-      return await this.#prove(request.headers, slug, remote);
+      const caller = await this.#prove(headers, slug, from);
+      if (slug === undefined) return caller;
+      return { ...caller, virtualMcp: await this.#parts.virtualMcps.serving(slug, caller) };
     } catch (cause) {
       if (cause instanceof Problem) throw cause;
       const message = "The credential could not be checked just now. Try again in a moment.";
@@ -36,43 +55,53 @@ export class Callers {
     }
   }
 
-  async #prove(headers: Headers, slug: string | undefined, remote: string): Promise<Caller> {
+  async #prove(headers: HeaderReader, slug: string | undefined, from: From): Promise<Caller> {
     const presented = presentedCredential(headers);
     const session = headers.get(SESSION_HEADER);
     if (presented.kind !== "none" && session !== null) throw conflictingCredentials();
     switch (presented.kind) {
       case "none":
-        return this.#anonymous(session, slug);
+        return await this.#anonymous(session, slug);
       case "token":
         return await this.#byToken(presented.value, slug);
       case "virtual_key":
-        return await this.#byKey(presented.value, slug, remote);
+        return await this.#byKey(presented.value, slug, from);
       default:
         throw this.#challenge(slug, true);
     }
   }
 
-  #anonymous(value: string | null, slug: string | undefined): Caller {
+  async #anonymous(value: string | null, slug: string | undefined): Promise<Caller> {
     if (value === null) throw this.#challenge(slug, false);
     const usable =
       value.length >= MIN_SESSION_VALUE && value.length <= MAX_SESSION_VALUE && !value.includes(",");
     if (this.#parts.settings.enforceAuthOnInference || !usable) throw this.#challenge(slug, true);
     const id = anonymousSessionId(this.#parts.hash, value);
+    await this.#parts.anonymousSessions.used(id);
     return { owner: { mode: "session", id }, actor: `session:${id}`, binding: id };
   }
 
   async #byToken(token: string, slug: string | undefined): Promise<Caller> {
     const answer = await this.#parts.issuer.authenticate(token);
     if (!answer.ok || !serves(answer.grant.resource, slug)) throw this.#challenge(slug, true);
-    const { owner, virtualKeyId, grantId } = answer.grant;
-    return { owner, virtualKeyId, actor: `grant:${grantId}`, binding: `grant:${grantId}` };
+    return this.#callerOf(answer.grant);
   }
 
-  async #byKey(value: string, slug: string | undefined, remote: string): Promise<Caller> {
+  #callerOf(grant: GrantPrincipal): Caller {
+    const made = this.#ofGrants.get(grant);
+    if (made) return made;
+    const { owner, virtualKeyId, grantId } = grant;
+    const name = `grant:${grantId}`;
+    const caller = { owner, virtualKeyId, actor: name, binding: name };
+    this.#ofGrants.set(grant, caller);
+    return caller;
+  }
+
+  async #byKey(value: string, slug: string | undefined, from: From): Promise<Caller> {
     const answer = await this.#parts.virtualKeys.authenticate(value);
     if (!answer.ok) {
       // ID-12: one answer whatever is wrong with it, and not many of them.
-      this.#parts.limits.take("guess", remote);
+      this.#parts.limits.take("guess", from.remote);
       throw this.#challenge(slug, true);
     }
     const { id, userId } = answer.key;
@@ -100,9 +129,4 @@ export class Callers {
 /** The owner id an `x-bf-mcp-session-id` value stands for: opaque, and the value is not in it. */
 export function anonymousSessionId(hash: KeyedHash, value: string): string {
   return `anon_${hash.of("anonymous_session", value)}`;
-}
-
-/** Contract section 4: a token for `/mcp` serves every slug, one for `/mcp/<slug>` that slug. RFC 8707 §2. */
-function serves(resource: string, slug: string | undefined): boolean {
-  return resource.endsWith("/mcp") || (slug !== undefined && resource.endsWith(`/mcp/${slug}`));
 }

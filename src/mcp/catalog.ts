@@ -17,6 +17,8 @@ export interface Entry {
   /** As listed to clients of each era. */
   modern: ToolDefinition;
   legacy: ToolDefinition;
+  /** Which of the caller's accounts it uses, where the name says so. */
+  account?: string;
 }
 
 /** MC-10: what a person approves must be what they see. The limit is that of the tool-name rules (SEP-986). */
@@ -43,6 +45,11 @@ export class Catalog {
 
   list(rules: Rules, filters: Filters): Entry[] {
     return [...this.#current().values()].filter((entry) => allowed(entry, rules, filters));
+  }
+
+  /** Everything by name, whoever may use it; another map once something changed. */
+  all(): ReadonlyMap<string, Entry> {
+    return this.#current();
   }
 
   #current(): ReadonlyMap<string, Entry> {
@@ -83,7 +90,7 @@ export class Catalog {
   }
 }
 
-function allowed(entry: Entry, rules: Rules, filters: Filters): boolean {
+export function allowed(entry: Entry, rules: Rules, filters: Filters): boolean {
   return decide(rules, entry.upstream, entry.tool) && filters.allow(entry);
 }
 

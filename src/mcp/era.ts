@@ -1,4 +1,5 @@
 import { type JsonObject, sha256 } from "../base/index.ts";
+import type { HeaderReader } from "../http/index.ts";
 import {
   type ClientView,
   decodeHeaderValue,
@@ -24,7 +25,7 @@ export const clientVersions: readonly string[] = [...legacyVersions, "2024-11-05
 export const supportedVersions: readonly string[] = [modernVersion, ...legacyVersions];
 
 /** Whether the message says itself that it is of the stateless revision; `initialize` never is (protocol section 1.13). */
-export function isModern({ params }: Message, headers: Headers): boolean {
+export function isModern({ params }: Message, headers: HeaderReader): boolean {
   const meta = params?._meta;
   if (isObject(meta) && meta[metaKey.protocolVersion] !== undefined) return true;
   const version = headers.get("mcp-protocol-version");
@@ -35,7 +36,7 @@ export function isModern({ params }: Message, headers: Headers): boolean {
  * Reads the client of a modern request and holds its headers against the body ("Server Validation", MC-11). Throws
  * `Refusal` with status 400.
  */
-export function modernClient(message: Message, headers: Headers): Client {
+export function modernClient(message: Message, headers: HeaderReader): Client {
   const meta = isObject(message.params?._meta) ? message.params._meta : {};
   const version = meta[metaKey.protocolVersion];
   if (typeof version !== "string") {
@@ -79,7 +80,7 @@ export function declaresUrls(capabilities: unknown): boolean {
   );
 }
 
-function checkMethod(message: Message, headers: Headers): void {
+function checkMethod(message: Message, headers: HeaderReader): void {
   const method = headers.get("mcp-method");
   if (method === null ? message.id !== undefined : method.trim() !== message.method)
     throw mismatch("Mcp-Method");
@@ -91,7 +92,7 @@ const namedBy: Readonly<Record<string, string>> = {
   "resources/read": "uri",
 };
 
-function checkName({ method, params, id }: Message, headers: Headers): void {
+function checkName({ method, params, id }: Message, headers: HeaderReader): void {
   const member = Object.hasOwn(namedBy, method) ? namedBy[method]! : undefined;
   if (member === undefined) return;
   const header = headers.get("mcp-name");
@@ -123,7 +124,7 @@ function unsupported(requested: string): Refusal {
 /** Reads the client of an older request; without a session id it is served as one that declared nothing. */
 export function legacyClient(
   message: Message,
-  headers: Headers,
+  headers: HeaderReader,
   caller: Caller,
   sessions: ClientSessions,
 ): Client {
@@ -138,12 +139,13 @@ export function legacyClient(
     // 2025-06-18 "Protocol Version Header": without any, 2025-03-26 is assumed.
     version: session?.version ?? version ?? "2025-03-26",
     capabilities: {},
+    info: session?.client,
     opensUrls: session?.opensUrls ?? false,
     sessionId: sessionId ?? undefined,
   };
 }
 
-function legacyVersion(headers: Headers): string | undefined {
+function legacyVersion(headers: HeaderReader): string | undefined {
   const sent = headers.get("mcp-protocol-version");
   if (sent === null || clientVersions.includes(sent)) return sent ?? undefined;
   // Some clients send the header twice, which joins the values.

@@ -31,7 +31,8 @@ export function failureReply(
     retryable: failed.retryable,
     event_id: requestId,
   };
-  return { error: { code: code.internal, message: `${upstream.name} ${sentences[failed.code]}`, data } };
+  const error = { code: code.internal, message: `${upstream.name} ${sentences[failed.code]}`, data };
+  return { error, failed: failed.code };
 }
 
 interface UpstreamError {

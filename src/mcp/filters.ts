@@ -1,3 +1,4 @@
+import type { HeaderReader } from "../http/index.ts";
 /** What the request itself leaves of the caller's tools. Filters only narrow (contract section 8). */
 export interface Filters {
   allow(entry: { name: string; upstream: { name: string } }): boolean;
@@ -9,7 +10,7 @@ const everything: Filters = { allow: () => true };
  * Reads `x-bf-mcp-include-clients` (upstream names) and `x-bf-mcp-include-tools` (exposed names, or `{upstream}-*`);
  * `*` is all. A header that is there but empty is none.
  */
-export function readFilters(headers: Headers): Filters {
+export function readFilters(headers: HeaderReader): Filters {
   const clients = names(headers.get("x-bf-mcp-include-clients"));
   const tools = names(headers.get("x-bf-mcp-include-tools"));
   if (clients === undefined && tools === undefined) return everything;

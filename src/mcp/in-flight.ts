@@ -1,3 +1,4 @@
+import type { Gone } from "../base/index.ts";
 import type { Message } from "./body.ts";
 import { isObject } from "./body.ts";
 import type { Caller } from "./caller.ts";
@@ -10,14 +11,9 @@ import type { Client } from "./era.ts";
 export class InFlight {
   readonly #running = new Map<string, AbortController>();
 
-  /** A signal that also aborts on a cancellation; `done` must be called at the end. */
-  track(
-    caller: Caller,
-    client: Client,
-    id: string | number,
-    gone: AbortSignal,
-  ): { signal: AbortSignal; done(): void } {
-    if (client.sessionId === undefined) return { signal: gone, done: () => {} };
+  /** A signal that also aborts on a cancellation; `done`, if there is one, must be called at the end. */
+  track(caller: Caller, client: Client, id: string | number, gone: Gone): { signal: Gone; done?(): void } {
+    if (client.sessionId === undefined) return { signal: gone };
     const key = keyOf(caller, client, id);
     const controller = new AbortController();
     const abort = () => controller.abort();

@@ -1,37 +1,43 @@
-import type { JsonObject } from "../base/index.ts";
+import type { Gone, JsonObject } from "../base/index.ts";
+import type { HeaderReader } from "../http/index.ts";
+import { AccountTools } from "./account-tools.ts";
 import { isObject, type Message } from "./body.ts";
 import { ToolCalls } from "./call-tool.ts";
 import type { Caller } from "./caller.ts";
 import { Catalog } from "./catalog.ts";
+import { ClientBehaviours } from "./client-behaviour.ts";
+import { ConnectTools } from "./connect-tools.ts";
 import { type Client, clientVersions, declaresUrls, supportedVersions } from "./era.ts";
 import { readFilters } from "./filters.ts";
 import { listPage } from "./list-tools.ts";
 import type { McpParts } from "./parts.ts";
 import { code, Refusal } from "./refusal.ts";
-import { complete, type NotificationSink, type Reply, type ServerInfo } from "./reply.ts";
-import type { ClientSessions } from "./session.ts";
+import { complete, type Reply, type ServerInfo } from "./reply.ts";
+import { instructionsAt, selfAt } from "./self.ts";
+import { type ClientSessions, shortName } from "./session.ts";
 
 /** One request of a proved caller, its era known. */
 export interface Exchange {
   caller: Caller;
   client: Client;
   message: Message;
-  headers: Headers;
-  signal: AbortSignal;
+  headers: HeaderReader;
+  signal: Gone;
   requestId: string;
-  onNotification?: NotificationSink;
 }
 
 /** What we offer; the same in both eras. */
 const capabilities = { tools: {} };
 const DISCOVER_TTL_MS = 60_000;
 
-/** The methods of `/mcp`, each era its own. */
+/** The methods of `/mcp`, each era its own; a call of a tool goes to `calls`. */
 export class Methods {
   readonly #parts: McpParts;
   readonly #sessions: ClientSessions;
   readonly #catalog: Catalog;
-  readonly #calls: ToolCalls;
+  readonly calls: ToolCalls;
+  readonly #connectTools: ConnectTools;
+  readonly #accountTools: AccountTools;
   readonly #self: ServerInfo;
 
   constructor(parts: McpParts, sessions: ClientSessions) {
@@ -39,7 +45,13 @@ export class Methods {
     this.#sessions = sessions;
     this.#self = { name: "postern", title: "Postern", version: parts.version };
     this.#catalog = new Catalog(parts.upstreams, parts.world.log);
-    this.#calls = new ToolCalls(parts, this.#catalog, this.#self);
+    const behaviours = ClientBehaviours.shipped();
+    this.#connectTools = new ConnectTools(parts, this.#catalog, this.#self, behaviours);
+    this.#accountTools = new AccountTools(parts, this.#catalog);
+    this.calls = new ToolCalls(parts, this.#catalog, this.#self, behaviours, {
+      connect: this.#connectTools,
+      accounts: this.#accountTools,
+    });
   }
 
   /** Throws `Refusal` and `Problem`. */
@@ -47,12 +59,10 @@ export class Methods {
     const { message, client } = exchange;
     const params = message.params ?? {};
     switch (message.method) {
-      case "tools/call":
-        return await this.#calls.call({ ...exchange, params });
       case "tools/list":
         return await this.#list(exchange, params);
       case "server/discover":
-        if (client.era === "modern") return this.#discover(client);
+        if (client.era === "modern") return this.#discover(exchange);
         break;
       case "initialize":
         if (client.era === "legacy") return this.#initialize(exchange.caller, params);
@@ -69,18 +79,22 @@ export class Methods {
 
   async #list({ caller, client, headers }: Exchange, params: JsonObject): Promise<Reply> {
     const rules = await this.#parts.access.rulesFor(caller);
-    const entries = this.#catalog.list(rules, readFilters(headers));
-    return { result: complete(client, this.#self, listPage(client, entries, params.cursor)) };
+    const filters = readFilters(headers);
+    const listed = this.#catalog.list(rules, filters);
+    const view = { caller, client, rules, filters };
+    const entries = await this.#connectTools.addTo(await this.#accountTools.addTo(listed, view), view);
+    return { result: complete(client, selfAt(this.#self, caller), listPage(client, entries, params.cursor)) };
   }
 
-  #discover(client: Client): Reply {
+  #discover({ caller, client }: Exchange): Reply {
     const result = {
       supportedVersions: [...supportedVersions],
       capabilities,
+      ...instructionsAt(caller),
       ttlMs: DISCOVER_TTL_MS,
       cacheScope: "private",
     };
-    return { result: complete(client, this.#self, result) };
+    return { result: complete(client, selfAt(this.#self, caller), result) };
   }
 
   /** 2025-11-25 "Lifecycle": the version asked for if we speak it, else our newest of that era. */
@@ -91,11 +105,12 @@ export class Methods {
     }
     const version = clientVersions.includes(asked) ? asked : clientVersions[0]!;
     const declared = isObject(params.capabilities) ? params.capabilities : {};
-    const session = this.#sessions.start(caller, { version, opensUrls: declaresUrls(declared) });
-    const { name, title } = this.#self;
-    const serverInfo = { name, title, version: this.#self.version };
+    const client = isObject(params.clientInfo) ? shortName(params.clientInfo) : undefined;
+    const session = this.#sessions.start(caller, { version, opensUrls: declaresUrls(declared), client });
+    const { name, title, version: own } = selfAt(this.#self, caller);
+    const serverInfo = { name, title, version: own };
     return {
-      result: { protocolVersion: version, capabilities, serverInfo },
+      result: { protocolVersion: version, capabilities, serverInfo, ...instructionsAt(caller) },
       headers: { "mcp-session-id": session },
     };
   }

@@ -7,18 +7,18 @@ const allowedHeaders =
 /** Which browsers may call: our own pages and `client.allowed_origins`, exactly as written. */
 export class Origins {
   readonly #own: ReadonlySet<string>;
-  readonly #allowed: ReadonlySet<string>;
+  readonly #settings: Settings;
   readonly #always: Record<string, string>;
 
   constructor(settings: Settings) {
     this.#own = ownOrigins(settings);
-    this.#allowed = new Set(settings.allowedOrigins);
+    this.#settings = settings;
     this.#always = { ...securityHeaders(settings), vary: "Authorization, Origin" };
   }
 
   /** MCP Streamable HTTP "Security Warning": MUST be 403 when invalid, before anything else is looked at (MC-01). */
   check(origin: string | null): void {
-    if (origin === null || this.#own.has(origin) || this.#allowed.has(origin)) return;
+    if (origin === null || this.#own.has(origin) || this.#allows(origin)) return;
     throw new Problem(
       "forbidden",
       "origin_not_allowed",
@@ -29,10 +29,15 @@ export class Origins {
   /** Headers of every answer. Credentials of the browser are never allowed: cookies do not count here. */
   headers(origin: string | null): Record<string, string> {
     const headers = { ...this.#always };
-    if (origin === null || !this.#allowed.has(origin)) return headers;
+    if (origin === null || !this.#allows(origin)) return headers;
     headers["access-control-allow-origin"] = origin;
     headers["access-control-expose-headers"] = "www-authenticate, mcp-session-id, retry-after";
     return headers;
+  }
+
+  /** Asked each time: the list may change while the gateway runs. */
+  #allows(origin: string): boolean {
+    return this.#settings.allowedOrigins.includes(origin);
   }
 
   preflight(origin: string | null): Record<string, string> {

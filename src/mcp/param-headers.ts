@@ -1,4 +1,5 @@
 import type { JsonObject } from "../base/index.ts";
+import type { HeaderReader } from "../http/index.ts";
 import { decodeHeaderValue, encodeHeaderValue } from "../relay/index.ts";
 import { isObject } from "./body.ts";
 import { mismatch } from "./era.ts";
@@ -65,7 +66,7 @@ export function paramHeaders(
 export function checkParamHeaders(
   declared: readonly ParamHeader[],
   args: JsonObject | undefined,
-  headers: Headers,
+  headers: HeaderReader,
 ): void {
   for (const { header, path } of declared) {
     const value = textAt(args, path);

@@ -1,4 +1,4 @@
-import type { Access, VirtualKeys } from "../access/index.ts";
+import type { Access, AnonymousSessions, VirtualKeys, VirtualMcps } from "../access/index.ts";
 import type { Audit } from "../audit/index.ts";
 import type { KeyedHash, Seal, Settings, World } from "../base/index.ts";
 import type { Connect } from "../connect/index.ts";
@@ -25,13 +25,17 @@ export interface McpParts {
   seal: Seal;
   hash: KeyedHash;
   limits: Pick<RateLimits, "take">;
-  issuer: Pick<Issuer, "authenticate">;
+  issuer: Pick<Issuer, "authenticate" | "known">;
   virtualKeys: Pick<VirtualKeys, "authenticate">;
-  access: Pick<Access, "rulesFor">;
+  access: Pick<Access, "known" | "rulesFor">;
+  virtualMcps: Pick<VirtualMcps, "serving">;
+  anonymousSessions: Pick<AnonymousSessions, "used">;
   upstreams: Pick<Upstreams, "version" | "all">;
-  vault: Pick<Vault, "statuses">;
+  vault: Pick<Vault, "statuses" | "find" | "severalAccounts">;
   relay: Pick<Relay, "call">;
   connect: Pick<Connect, "start">;
   audit: Pick<Audit, "note">;
   onCall(report: CallReport): void;
+  /** How long a repeated call waits for a person who has opened the link, in milliseconds; default 8,000. */
+  waitMs?: number;
 }

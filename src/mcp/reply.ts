@@ -1,13 +1,20 @@
-import { type JsonObject, stringifyJson } from "../base/index.ts";
-import type { RelayCall } from "../relay/index.ts";
+import { type JsonObject, type Problem, stringifyJson } from "../base/index.ts";
+import type { RelayCall, RelayFailure } from "../relay/index.ts";
 import { metaKey } from "../relay/index.ts";
 import { isObject } from "./body.ts";
 import type { Client } from "./era.ts";
 
 /** What a method comes to, before it is written. `status` is for errors that the revision ties to one. */
 export type Reply =
-  | { result: JsonObject; headers?: Record<string, string> }
-  | { error: { code: number; message: string; data?: unknown }; status?: number };
+  /** `required`: the result is ours, and says that an account is missing. */
+  | { result: JsonObject; headers?: Record<string, string>; required?: JsonObject }
+  /** `failed`: why the upstream gave no answer. `problem`: what we could not do ourselves. */
+  | {
+      error: { code: number; message: string; data?: unknown };
+      status?: number;
+      failed?: RelayFailure;
+      problem?: Problem;
+    };
 
 export interface ServerInfo {
   name: string;

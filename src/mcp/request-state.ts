@@ -6,6 +6,8 @@ import { code, Refusal } from "./refusal.ts";
 export interface RequestState {
   answers: "gateway" | "upstream";
   upstream?: string;
+  /** Of our own: how often the call was repeated since the person opened the link. */
+  waited?: number;
 }
 
 interface Sealed extends RequestState {

@@ -1,5 +1,6 @@
 import type { Seal, World } from "../base/index.ts";
 import type { Caller } from "./caller.ts";
+import type { ClientName } from "./client-behaviour.ts";
 import { code, Refusal } from "./refusal.ts";
 
 /** What an older client told us at `initialize`. */
@@ -7,6 +8,8 @@ export interface ClientSession {
   version: string;
   /** Whether it can open links (elicitation in URL mode, 2025-11-25). */
   opensUrls: boolean;
+  /** `clientInfo`, shortened: the id travels with every request. */
+  client?: { name?: string; version?: string };
 }
 
 interface Sealed extends ClientSession {
@@ -15,6 +18,7 @@ interface Sealed extends ClientSession {
 
 const LIFE_MS = 7 * 24 * 3_600_000;
 const MAX_KNOWN = 10_000;
+const MAX_TEXT = 64;
 const PURPOSE = "mcp_session";
 
 /**
@@ -61,4 +65,10 @@ export class ClientSessions {
       return undefined;
     }
   }
+}
+
+/** What is kept of `clientInfo`. */
+export function shortName({ name, version }: ClientName): ClientSession["client"] {
+  const short = (text: unknown) => (typeof text === "string" ? text.slice(0, MAX_TEXT) : undefined);
+  return { name: short(name), version: short(version) };
 }

@@ -8,8 +8,8 @@ export interface Attempt {
   call: RelayCall;
   /** Sets the static headers of the upstream and those of the credential. */
   authorize(headers: Record<string, string>): void;
-  /** Of the credential; 0 when there is none. */
-  credentialGeneration: number;
+  /** Which credential, and its generation; empty when there is none. */
+  credential: string;
 }
 
 export type Attempted =

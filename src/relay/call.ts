@@ -1,4 +1,4 @@
-import type { Hidden, Json, JsonObject, Owner } from "../base/index.ts";
+import type { Gone, Hidden, Json, JsonObject, Owner } from "../base/index.ts";
 import type { RelayUpstream } from "./parts.ts";
 
 /** The client on the other side of the gateway, as it described itself in this request or at `initialize`. */
@@ -23,6 +23,7 @@ export interface Trial {
 export interface RelayCall {
   /** Whose credential; absent for an upstream that everybody shares. */
   owner?: Owner;
+  /** Which of several accounts, by its label; absent: the default. */
   account?: string;
   /** Values to try instead of a stored credential; nothing of this call is kept for another. */
   trial?: Trial;
@@ -32,8 +33,10 @@ export interface RelayCall {
   client: ClientView;
   /** `Mcp-Param-*` headers for a modern upstream, values encoded. */
   paramHeaders?: Readonly<Record<string, string>>;
+  /** Headers of the client's own request that go on with this one, names in lower case, values checked. */
+  extraHeaders?: Readonly<Record<string, string>>;
   /** Aborts when the client is gone; the upstream is told. */
-  signal: AbortSignal;
+  signal: Gone;
   /** Progress and log messages of this request, in order. A returned promise holds the upstream back. */
   onNotification?(notification: Notification): void | Promise<void>;
 }
@@ -48,8 +51,10 @@ export type RelayFailure =
   | "cancelled"
   | "credential_unavailable";
 
-export type Relayed =
+/** `account`: the label of the account that was used, where it has one. */
+export type Relayed = { account?: string } & (
   | { outcome: "result"; result: JsonObject }
   | { outcome: "error"; error: { code: number; message: string; data?: Json } }
   | { outcome: "needs_user"; reason: "missing" | "needs_reauth" | "needs_update" | "orphaned" }
-  | { outcome: "failed"; code: RelayFailure; retryable: boolean };
+  | { outcome: "failed"; code: RelayFailure; retryable: boolean }
+);

@@ -1,5 +1,13 @@
-import type { Dispatcher } from "undici";
-import { JsonFault, type JsonObject, type Outbound, parseStrictJson } from "../base/index.ts";
+import {
+  type AnswerBody,
+  JsonFault,
+  type JsonObject,
+  type Outbound,
+  type OutboundAnswer,
+  OutboundError,
+  parseStrictJson,
+  type Tls,
+} from "../base/index.ts";
 import { RelayFault, relayFault } from "./fault.ts";
 import { isObject, type RpcError, type RpcMessage, readError, readMessage } from "./message.ts";
 import type { Patience } from "./patience.ts";
@@ -13,6 +21,7 @@ const MAX_REFUSAL = 64 * 1024;
 
 export interface Post {
   url: URL;
+  tls?: Tls;
   headers: Record<string, string>;
   body: string;
   /** The JSON-RPC id of a request; absent for a notification or an answer. */
@@ -23,7 +32,7 @@ export interface Post {
   onMessage?(message: Exclude<RpcMessage, { kind: "result" | "error" }>): void | Promise<void>;
 }
 
-type HeaderBag = Dispatcher.ResponseData["headers"];
+type HeaderBag = OutboundAnswer["headers"];
 
 export type Answered =
   | { kind: "result"; result: JsonObject; headers: HeaderBag }
@@ -41,9 +50,10 @@ export async function post(outbound: Outbound, request: Post): Promise<Answered>
       method: "POST",
       headers: request.headers,
       body: request.body,
-      signal: request.patience.signal,
+      signal: request.patience,
       headersTimeoutMs: request.timeoutMs,
       bodyTimeoutMs: request.timeoutMs,
+      tls: request.tls,
     });
     return await read(response, request);
   } catch (error) {
@@ -51,11 +61,11 @@ export async function post(outbound: Outbound, request: Post): Promise<Answered>
   }
 }
 
-async function read(response: Dispatcher.ResponseData, request: Post): Promise<Answered> {
+async function read(response: OutboundAnswer, request: Post): Promise<Answered> {
   const { statusCode, headers, body } = response;
   if (statusCode < 200 || statusCode > 299) return await readRefusal(response, request.id);
   if (request.id === undefined) {
-    await body.dump();
+    body.discard(LITTLE);
     return { kind: "accepted", headers };
   }
   const encoding = headers["content-encoding"];
@@ -80,44 +90,24 @@ function mediaType(header: string | string[] | undefined): string {
   return typeof header === "string" ? header.split(";", 1)[0]!.trim().toLowerCase() : "";
 }
 
-/** Destroying the body ends the connection: nothing of this answer can be taken for the next one's. */
-function abandon(
-  body: Dispatcher.ResponseData["body"],
-  code: "upstream_protocol" | "upstream_too_large",
-): never {
-  body.on("error", () => {});
+function abandon(body: AnswerBody, code: "upstream_protocol" | "upstream_too_large"): never {
   body.destroy();
   throw new RelayFault(code);
 }
 
-async function readBytes(
-  body: Dispatcher.ResponseData["body"],
-  length: string | string[] | undefined,
-  max: number,
-): Promise<Uint8Array> {
-  if (Number(length) <= max) return await body.bytes();
-  if (length !== undefined) return abandon(body, "upstream_too_large");
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of body as AsyncIterable<Uint8Array>) {
-    size += chunk.byteLength;
-    if (size > max) throw new RelayFault("upstream_too_large");
-    chunks.push(chunk);
-  }
-  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+function readBytes(body: AnswerBody, length: string | undefined, max: number): Promise<Uint8Array> {
+  return Number(length) > max ? abandon(body, "upstream_too_large") : body.bytes(max);
 }
 
 async function readStream(
-  body: Dispatcher.ResponseData["body"],
+  body: AnswerBody,
   request: Post,
   id: number,
 ): Promise<Extract<RpcMessage, { kind: "result" | "error" }>> {
   const reader = new SseReader(MAX_ANSWER);
   let size = 0;
   let messages = 0;
-  body.on("error", () => {});
-  // Left open when the answer is there, so that the connection can be used again.
-  for await (const chunk of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>) {
+  for await (const chunk of body) {
     size += chunk.byteLength;
     if (size > MAX_STREAM) throw new RelayFault("upstream_too_large");
     for (const data of reader.push(chunk)) {
@@ -125,7 +115,7 @@ async function readStream(
       if (messages > MAX_MESSAGES) throw new RelayFault("upstream_too_large");
       const message = readMessage(parseStrictJson(data, { maxBytes: MAX_ANSWER }), id);
       if (message.kind === "result" || message.kind === "error") {
-        drain(body);
+        body.discard(LITTLE);
         return message;
       }
       request.patience.renew();
@@ -138,28 +128,17 @@ async function readStream(
   throw new RelayFault("upstream_protocol");
 }
 
-const DRAIN_MS = 1_000;
-const DRAIN_BYTES = 64 * 1024;
+/** What may follow an answer; who does not stop talking loses the connection. */
+const LITTLE = { bytes: 64 * 1024, ms: 1_000 };
 
-/** Reads what little follows an answer; who does not stop talking loses the connection. */
-function drain(body: Dispatcher.ResponseData["body"]): void {
-  body.on("error", () => {});
-  const timer = setTimeout(() => body.destroy(), DRAIN_MS);
-  timer.unref();
-  body
-    .dump({ limit: DRAIN_BYTES })
-    .catch(() => body.destroy())
-    .finally(() => clearTimeout(timer));
-}
-
-async function readRefusal(response: Dispatcher.ResponseData, id: number | undefined): Promise<Answered> {
+async function readRefusal(response: OutboundAnswer, id: number | undefined): Promise<Answered> {
   const { statusCode: status, headers, body } = response;
   const plain: Answered = { kind: "refused", status, ours: false, headers };
   if (
     mediaType(headers["content-type"]) !== "application/json" ||
     headers["content-encoding"] !== undefined
   ) {
-    drain(body);
+    body.discard(LITTLE);
     return plain;
   }
   try {
@@ -168,7 +147,8 @@ async function readRefusal(response: Dispatcher.ResponseData, id: number | undef
     return { ...plain, error: readError(value), ours: id !== undefined && value.id === id };
   } catch (error) {
     // What a refusal says is a hint, no more; that it is one stands.
-    if (error instanceof RelayFault || error instanceof JsonFault) return plain;
+    const poor = error instanceof RelayFault || error instanceof JsonFault || error instanceof OutboundError;
+    if (poor) return plain;
     throw error;
   }
 }

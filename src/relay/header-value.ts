@@ -2,6 +2,7 @@ const PREFIX = "=?base64?";
 const SUFFIX = "?=";
 const CANONICAL_BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 const PLAIN = /^[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?$/;
+const MAX_PLAIN = 8192;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
@@ -11,6 +12,11 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 export function encodeHeaderValue(value: string): string {
   if (PLAIN.test(value) && !isSentinel(value)) return value;
   return PREFIX + Buffer.from(value, "utf8").toString("base64") + SUFFIX;
+}
+
+/** Whether a header's value can be sent as it is: one line of visible ASCII (RFC 9110 §5.5), 8 KB at most. */
+export function isPlainHeaderValue(value: string): boolean {
+  return value.length <= MAX_PLAIN && PLAIN.test(value);
 }
 
 /** The body value a header stands for; undefined when the sentinel holds no canonical base64 of UTF-8. */

@@ -4,7 +4,7 @@
  * what (access/), where credentials come from (vault/), names and catalogues (mcp/), and the network itself (base/).
  */
 export type { ClientView, Notification, RelayCall, Relayed, RelayFailure } from "./call.ts";
-export { decodeHeaderValue, encodeHeaderValue } from "./header-value.ts";
+export { decodeHeaderValue, encodeHeaderValue, isPlainHeaderValue } from "./header-value.ts";
 export type { RelayParts, RelayUpstream, UpstreamTool } from "./parts.ts";
 export { Relay } from "./relay.ts";
 export { legacyVersions, metaKey, modernVersion } from "./revisions.ts";

@@ -6,7 +6,7 @@ import { RelayFault } from "./fault.ts";
 import type { RpcMessage } from "./message.ts";
 import { isModernCode } from "./modern.ts";
 import { Patience } from "./patience.ts";
-import { baseHeaders, type Implementation, legacyBody } from "./request.ts";
+import { addExtraHeaders, baseHeaders, type Implementation, legacyBody } from "./request.ts";
 import { legacyVersions } from "./revisions.ts";
 import { type LegacySession, LegacySessions } from "./sessions.ts";
 
@@ -63,10 +63,14 @@ export class LegacyUpstreams {
   ): Promise<Attempted | "session_lost"> {
     const { call } = attempt;
     let answered = 0;
+    const headers = sessionHeaders(attempt, session);
+    // Only with the call: the session it is made in is shared, and its `initialize` is no one request's.
+    addExtraHeaders(headers, call);
     try {
       const answer = await post(this.#world.outbound, {
         url: call.upstream.url,
-        headers: sessionHeaders(attempt, session),
+        tls: call.upstream.tls,
+        headers,
         body: legacyBody(call, id),
         id,
         patience,
@@ -109,6 +113,7 @@ export class LegacyUpstreams {
     const patience = new Patience(new AbortController().signal, SMALL_TIMEOUT_MS);
     post(this.#world.outbound, {
       url: attempt.call.upstream.url,
+      tls: attempt.call.upstream.tls,
       headers: sessionHeaders(attempt, session),
       body: stringifyJson(message),
       patience,
@@ -125,7 +130,8 @@ export class LegacyUpstreams {
     const { upstream } = attempt.call;
     const patience = new Patience(new AbortController().signal, upstream.timeoutMs);
     try {
-      const request = { url: upstream.url, patience, timeoutMs: upstream.timeoutMs };
+      const { url, tls } = upstream;
+      const request = { url, tls, patience, timeoutMs: upstream.timeoutMs };
       const headers = baseHeaders(legacyVersions[0]);
       attempt.authorize(headers);
       const answer = await post(this.#world.outbound, {
@@ -158,10 +164,10 @@ export class LegacyUpstreams {
   }
 }
 
-function sessionKey({ call, credentialGeneration }: Attempt): string {
-  const { owner, account = "", upstream, trial } = call;
+function sessionKey({ call, credential }: Attempt): string {
+  const { owner, upstream, trial } = call;
   const whose = trial ? `trial:${trial.id}` : owner ? `${owner.mode}:${owner.id}` : "";
-  return `${upstream.id} ${upstream.generation} ${credentialGeneration} ${whose} ${account}`;
+  return `${upstream.id} ${upstream.generation} ${credential} ${whose}`;
 }
 
 function sessionHeaders(attempt: Attempt, session: LegacySession): Record<string, string> {

@@ -5,7 +5,7 @@ import { type Answered, post } from "./exchange.ts";
 import { RelayFault } from "./fault.ts";
 import { isObject, type RpcError } from "./message.ts";
 import type { Patience } from "./patience.ts";
-import { type Implementation, modernBody, modernHeaders } from "./request.ts";
+import { addExtraHeaders, type Implementation, modernBody, modernHeaders } from "./request.ts";
 import { modernVersion } from "./revisions.ts";
 
 /** Codes only a modern server knows (protocol section 1.4): who answers so is one. */
@@ -34,8 +34,10 @@ export class ModernUpstreams {
     const { call } = attempt;
     const headers = modernHeaders(call);
     attempt.authorize(headers);
+    addExtraHeaders(headers, call);
     const answer = await post(this.#world.outbound, {
       url: call.upstream.url,
+      tls: call.upstream.tls,
       headers,
       body: modernBody(call, id, this.#self),
       id,
@@ -52,7 +54,13 @@ export class ModernUpstreams {
 
   /** Whether the upstream is modern; asks `server/discover`, which has no effects. */
   async probe(attempt: Attempt, id: number, patience: Patience): Promise<Attempted | { outcome: "modern" }> {
-    const call = { ...attempt.call, method: "server/discover", params: undefined, paramHeaders: undefined };
+    const call = {
+      ...attempt.call,
+      method: "server/discover",
+      params: undefined,
+      paramHeaders: undefined,
+      extraHeaders: undefined,
+    };
     const outcome = await this.call({ ...attempt, call }, id, patience);
     if (outcome.outcome === "result") {
       const versions = outcome.result.supportedVersions;

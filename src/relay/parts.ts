@@ -7,7 +7,7 @@ export type RelayUpstream = Pick<
   Upstream,
   "id" | "name" | "url" | "perUser" | "headers" | "generation" | "era" | "timeoutMs"
 > &
-  Partial<Pick<Upstream, "perUserHeaderKeys">>;
+  Partial<Pick<Upstream, "perUserHeaderKeys" | "shared" | "oauth" | "tls">>;
 
 export type UpstreamTool = ToolDefinition;
 
@@ -18,5 +18,5 @@ export interface RelayParts {
   version: string;
   /** Remembers how an upstream speaks, for the next start and other replicas. */
   upstreams: Pick<Upstreams, "recordEra">;
-  vault: Pick<Vault, "open" | "markRejected">;
+  vault: Pick<Vault, "open" | "openWarm" | "markRejected">;
 }

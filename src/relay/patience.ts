@@ -1,4 +1,4 @@
-import { EventEmitter } from "node:events";
+import type { Gone } from "../base/index.ts";
 import { RelayFault } from "./fault.ts";
 
 /** However much an upstream talks, one request ends after this many times its timeout. */
@@ -8,24 +8,37 @@ const LONGEST = 10;
  * How long we wait for an upstream, and for whom. Every message starts the time anew (a tool that reports progress is at
  * work), up to a total; the client going away ends it at once.
  */
-export class Patience {
+export class Patience implements Gone {
   /** What ended the wait; undefined while it lasts. */
   ended: RelayFault | undefined;
-  /** Emits `abort` once, when the wait is over. */
-  readonly signal = new EventEmitter();
-  readonly #client: AbortSignal;
+  readonly #client: Gone;
   readonly #timeoutMs: number;
   readonly #leave = () => this.#end(new RelayFault("cancelled"));
+  readonly #listeners: (() => void)[] = [];
   #timer: NodeJS.Timeout;
   #left: number;
 
-  constructor(client: AbortSignal, timeoutMs: number) {
+  constructor(client: Gone, timeoutMs: number) {
     this.#client = client;
     this.#timeoutMs = timeoutMs;
     this.#left = timeoutMs * LONGEST;
     this.#timer = setTimeout(() => this.#expire(), timeoutMs);
     client.addEventListener("abort", this.#leave);
     if (client.aborted) this.#leave();
+  }
+
+  get aborted(): boolean {
+    return this.ended !== undefined;
+  }
+
+  /** Called once, when the wait is over. */
+  addEventListener(_: "abort", listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  removeEventListener(_: "abort", listener: () => void): void {
+    const at = this.#listeners.indexOf(listener);
+    if (at >= 0) this.#listeners.splice(at, 1);
   }
 
   /** The upstream said something. */
@@ -39,8 +52,8 @@ export class Patience {
     if (this.ended) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const leave = () => resolve();
-      this.signal.once("abort", leave);
-      work.then(resolve, reject).finally(() => this.signal.removeListener("abort", leave));
+      this.addEventListener("abort", leave);
+      work.then(resolve, reject).finally(() => this.removeEventListener("abort", leave));
     });
   }
 
@@ -56,7 +69,8 @@ export class Patience {
 
   #end(fault: RelayFault): void {
     this.stop();
-    this.ended ??= fault;
-    this.signal.emit("abort");
+    if (this.ended) return;
+    this.ended = fault;
+    for (const listener of this.#listeners.splice(0)) listener();
   }
 }

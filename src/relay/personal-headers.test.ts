@@ -22,7 +22,7 @@ beforeEach(async () => {
     world: systemWorld({ outbound, log: openLog("silent") }),
     version: "1.2.3",
     upstreams: { recordEra: async () => {} },
-    vault: { open: async () => opened(), markRejected: async () => {} },
+    vault: { open: async () => opened(), openWarm: () => undefined, markRejected: async () => {} },
   });
 });
 

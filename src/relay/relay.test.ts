@@ -31,6 +31,7 @@ beforeEach(async () => {
     upstreams: { recordEra: async (_id, era) => void eras.push(era) },
     vault: {
       open: async (_owner, _upstream, _account, options) => open(options?.notGeneration),
+      openWarm: () => undefined,
       markRejected: async (credential) => void rejected.push(credential.generation),
     },
   });

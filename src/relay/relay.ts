@@ -1,4 +1,5 @@
 import type { Hidden, Owner } from "../base/index.ts";
+import { sharedOwner } from "../upstreams/index.ts";
 import type { Opened } from "../vault/index.ts";
 import type { Attempt, Attempted } from "./attempt.ts";
 import type { RelayCall, Relayed } from "./call.ts";
@@ -76,13 +77,13 @@ export class Relay {
   async #withCredential(call: RelayCall, patience: Patience): Promise<Relayed> {
     let notGeneration: number | undefined;
     for (;;) {
-      const access = await this.#open(call, notGeneration);
+      const access = this.#openWarm(call, notGeneration) ?? (await this.#open(call, notGeneration));
       if (access.outcome === "needs_user") return access;
       if (access.outcome === "unavailable")
         throw new RelayFault("credential_unavailable", { retryable: true });
       const attempted = await this.#inEra(this.#attempt(call, access), patience);
       if (attempted.outcome === "other_era") throw new RelayFault("upstream_protocol");
-      if (attempted.outcome !== "rejected") return attempted;
+      if (attempted.outcome !== "rejected") return named(attempted, access.credential?.account);
       if (!access.credential) throw new RelayFault("upstream_refused");
       await this.#parts.vault.markRejected(access.credential);
       // UP-18: one fresh credential is worth a try, a second rejection is the answer.
@@ -91,20 +92,29 @@ export class Relay {
     }
   }
 
-  /** ID-21: exactly the owner's credential or none; a shared upstream has only its static headers. */
-  async #open(call: RelayCall, notGeneration: number | undefined): Promise<Opened | Access> {
-    const { upstream, owner, account = "", trial } = call;
+  /** ID-21: exactly the owner's credential or none; where it is shared, that one; otherwise only the static headers. */
+  #openWarm(call: RelayCall, notGeneration: number | undefined): Opened | Access | undefined {
+    const { upstream, trial } = call;
     if (trial) return { outcome: "ready", authorize: trialOf(upstream, trial.headers) };
-    if (!upstream.perUser) return { outcome: "ready" };
+    if (!upstream.perUser && !upstream.shared) return { outcome: "ready" };
+    const { owner, account } = holderOf(call);
     if (!owner) return { outcome: "needs_user", reason: "missing" };
-    return declaredOnly(upstream, await this.#parts.vault.open(owner, upstream, account, { notGeneration }));
+    if (notGeneration !== undefined) return undefined;
+    const opened = this.#parts.vault.openWarm(owner, upstream, account);
+    return opened && declaredOnly(upstream, opened);
+  }
+
+  async #open(call: RelayCall, notGeneration: number | undefined): Promise<Opened> {
+    const { owner, account } = holderOf(call);
+    const opened = await this.#parts.vault.open(owner!, call.upstream, account, { notGeneration });
+    return declaredOnly(call.upstream, opened);
   }
 
   #attempt(call: RelayCall, access: Access): Attempt {
     const fixed = call.upstream.headers;
     return {
       call,
-      credentialGeneration: access.credential?.generation ?? 0,
+      credential: access.credential ? `${access.credential.id}:${access.credential.generation}` : "",
       authorize(headers) {
         for (const name in fixed) headers[name.toLowerCase()] ??= fixed[name]!.reveal();
         access.authorize?.(headers);
@@ -116,26 +126,23 @@ export class Relay {
     const { upstream } = attempt.call;
     const known = this.#eraOf(upstream) ?? (await this.#detect(attempt, patience));
     if (typeof known !== "string") return known;
-    const first = await this.#speak(known, attempt, patience);
+    const first = checked(attempt, known, await this.#speak(known, attempt, patience));
     if (first.outcome !== "other_era") {
       if (first.outcome === "result" || first.outcome === "error") this.#learn(upstream, known);
       return first;
     }
     // The upstream was replaced by one of the other era and refused without acting.
     const other = known === "modern" ? "legacy" : "modern";
-    const second = await this.#speak(other, attempt, patience);
+    const second = checked(attempt, other, await this.#speak(other, attempt, patience));
     if (second.outcome === "result" || second.outcome === "error") this.#learn(upstream, other);
     return second;
   }
 
-  async #speak(era: Era, attempt: Attempt, patience: Patience): Promise<Attempted> {
+  #speak(era: Era, attempt: Attempt, patience: Patience): Promise<Attempted> {
     const nextId = () => ++this.#lastId;
-    const attempted =
-      era === "modern"
-        ? await this.#modern.call(attempt, nextId(), patience)
-        : await this.#legacy.call(attempt, nextId, patience);
-    if (attempted.outcome !== "result") return attempted;
-    return { outcome: "result", result: checkResult(attempt.call.method, attempted.result, era) };
+    return era === "modern"
+      ? this.#modern.call(attempt, nextId(), patience)
+      : this.#legacy.call(attempt, nextId, patience);
   }
 
   #eraOf(upstream: RelayUpstream): Era | undefined {
@@ -158,4 +165,18 @@ export class Relay {
       this.#parts.world.log.warn("relay.era_not_recorded", { upstream: upstream.name, error }),
     );
   }
+}
+
+function holderOf({ upstream, owner, account }: RelayCall): { owner?: Owner; account?: string } {
+  return upstream.shared ? { owner: sharedOwner(upstream), account: "" } : { owner, account };
+}
+
+/** Says which of several accounts it was. */
+function named(relayed: Relayed, account: string | undefined): Relayed {
+  return account ? { ...relayed, account } : relayed;
+}
+
+function checked(attempt: Attempt, era: Era, attempted: Attempted): Attempted {
+  if (attempted.outcome !== "result") return attempted;
+  return { outcome: "result", result: checkResult(attempt.call.method, attempted.result, era) };
 }

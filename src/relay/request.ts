@@ -41,6 +41,14 @@ export function modernHeaders(call: RelayCall): Record<string, string> {
   return headers;
 }
 
+/**
+ * Adds what goes on from the client's request. Set last and only where nothing is: it can stand in for no header of ours,
+ * of the administrator or of a person's credential (R18).
+ */
+export function addExtraHeaders(headers: Record<string, string>, { extraHeaders }: RelayCall): void {
+  for (const name in extraHeaders) headers[name] ??= extraHeaders[name]!;
+}
+
 /** The body for a modern upstream: `_meta` of this hop written anew, everything else as the client sent it. */
 export function modernBody(call: RelayCall, id: number, self: Implementation): string {
   const sent = clientMeta(call);

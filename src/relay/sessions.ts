@@ -15,7 +15,7 @@ const MAX_SESSIONS = 5_000;
 const IDLE_MS = 5 * 60_000;
 
 /**
- * Warm sessions with older upstreams, one per (owner, upstream, account, credential generation, upstream generation):
+ * Warm sessions with older upstreams, one per (owner, upstream, credential, credential generation, upstream generation):
  * never shared between people, never outliving the credential they were opened with.
  */
 export class LegacySessions {

@@ -1,8 +1,8 @@
 import type { AuthorizationServer } from "oauth4webapi";
-import { type JsonObject, Problem, type World } from "../base/index.ts";
+import { type JsonObject, Problem, type Tls, type World } from "../base/index.ts";
 import { badMetadata, fetchDocument, listOf, textOf } from "./fetch-json.ts";
 import type { ProviderFacts } from "./profile.ts";
-import type { OAuthSettings } from "./upstream.ts";
+import { type OAuthSettings, usesClientCredentials } from "./upstream.ts";
 
 const endpoints = [
   ["authorization_endpoint", "authorizeUrl", "authorize_url"],
@@ -20,15 +20,19 @@ export async function findAuthorizationServer(
   issuer: string,
   given: OAuthSettings,
   facts?: ProviderFacts,
+  tls?: Tls,
 ): Promise<AuthorizationServer> {
   const url = URL.parse(issuer);
   if (!url || (url.protocol !== "https:" && url.protocol !== "http:") || url.hash !== "" || url.search !== "")
     throw badMetadata("the authorization server is not named by a URL", issuer);
   const isGiven = given.authorizeUrl !== undefined && given.tokenUrl !== undefined;
   const known = facts?.endpoints;
+  // RFC 6749 §4.4: nobody is sent anywhere, so one endpoint is enough.
+  const isAlone = usesClientCredentials({ oauth: given });
   const isKnown =
-    (given.authorizeUrl ?? known?.authorization_endpoint) && (given.tokenUrl ?? known?.token_endpoint);
-  const document = await readMetadata(world, url, Boolean(isKnown), facts);
+    (isAlone || (given.authorizeUrl ?? known?.authorization_endpoint)) &&
+    (given.tokenUrl ?? known?.token_endpoint);
+  const document = await readMetadata({ world, tls }, url, Boolean(isKnown), facts);
   if (!document && !isKnown) {
     throw new Problem(
       "unprocessable",
@@ -38,7 +42,7 @@ export async function findAuthorizationServer(
     );
   }
   const server = compose(document ?? { issuer }, url, given, facts);
-  checkPkce(document, server, isGiven || facts?.pkce === "unannounced");
+  if (!isAlone) checkPkce(document, server, isGiven || facts?.pkce === "unannounced");
   return server;
 }
 
@@ -52,13 +56,13 @@ function wellKnown(issuer: URL): URL[] {
 }
 
 async function readMetadata(
-  world: World,
+  { world, tls }: { world: World; tls: Tls | undefined },
   issuer: URL,
   mayFail: boolean,
   facts?: ProviderFacts,
 ): Promise<JsonObject | undefined> {
   for (const place of wellKnown(issuer)) {
-    const document = await fetchDocument(world, place).catch((error: unknown) => {
+    const document = await fetchDocument(world, place, tls).catch((error: unknown) => {
       if (mayFail && error instanceof Problem && error.kind === "upstream") return undefined;
       throw error;
     });
@@ -107,7 +111,8 @@ function compose(
   ]) {
     if (document[member] === true) server[member] = true;
   }
-  if (!server.authorization_endpoint || !server.token_endpoint)
+  const canConsent = server.authorization_endpoint || usesClientCredentials({ oauth: given });
+  if (!canConsent || !server.token_endpoint)
     throw badMetadata("it names no authorization or token endpoint", issuer);
   return server as unknown as AuthorizationServer;
 }

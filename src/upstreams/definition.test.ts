@@ -1,7 +1,11 @@
+import { generateKeyPairSync } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { checkDefinition, checkForwardedHeader, type DefinitionBody, definitionBody } from "./index.ts";
 
 const good: DefinitionBody = { name: "a", connection_string: "https://a.example/mcp" };
+const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+const key = privateKey.export({ format: "jwk" }) as Record<string, unknown>;
+const alone = { grant_type: "client_credentials" as const, client_id: "x" };
 
 describe("a definition", () => {
   it.each(["a-b", "a b", "1a", "ä", "", "a/b", "a".repeat(65)])("refuses the name %j", (name) => {
@@ -16,9 +20,7 @@ describe("a definition", () => {
   it.each([
     [{ connection_type: "sse" }, "unsupported_connection_type"],
     [{ connection_type: "stdio", stdio_config: { command: "sh" } }, "unsupported_connection_type"],
-    [{ auth_type: "oauth" }, "unsupported_auth_type"],
     [{ auth_type: "token_exchange" }, "unsupported_auth_type"],
-    [{ tls_config: { insecure: true } }, "unsupported_field"],
     [{ stdio_config: { command: "sh" } }, "unsupported_field"],
     [{ oauth_config: { client_id: "x" } }, "unsupported_field"],
     [{ auth_type: "headers" }, "headers_required"],
@@ -29,6 +31,27 @@ describe("a definition", () => {
     [{ auth_type: "per_user_oauth", oauth_config: { client_secret: "s" } }, "client_id_required"],
     [{ auth_type: "per_user_oauth", oauth_config: { token_url: "javascript:alert(1)" } }, "invalid_url"],
     [{ auth_type: "per_user_oauth", headers: { Authorization: "Bearer x" } }, "reserved_header"],
+    [{ auth_type: "oauth", oauth_config: { private_key: key } }, "client_id_required"],
+    [{ auth_type: "oauth", oauth_config: { grant_type: "client_credentials" } }, "client_id_required"],
+    [{ auth_type: "oauth", oauth_config: { ...alone } }, "client_secret_required"],
+    [{ auth_type: "per_user_oauth", oauth_config: { ...alone, client_secret: "s" } }, "unsupported_field"],
+    [
+      {
+        auth_type: "oauth",
+        oauth_config: { client_id: "x", client_secret: "s", token_endpoint_auth_method: "private_key_jwt" },
+      },
+      "client_secret_required",
+    ],
+    [
+      {
+        auth_type: "per_user_oauth",
+        oauth_config: { client_id: "x", private_key: key, token_endpoint_auth_method: "client_secret_post" },
+      },
+      "client_secret_required",
+    ],
+    [{ auth_type: "oauth", oauth_config: { client_id: "x", private_key: "no" } }, "invalid_private_key"],
+    [{ auth_type: "oauth", oauth_config: { client_id: "x", private_key: "********" } }, "secret_required"],
+    [{ auth_type: "oauth", headers: { Authorization: "Bearer x" } }, "reserved_header"],
   ] as [Partial<DefinitionBody>, string][])("refuses %j with %s", (change, code) => {
     expect(() => checkDefinition({ ...good, ...change })).toThrow(
       expect.objectContaining({ code, kind: "invalid" }),
@@ -49,6 +72,22 @@ describe("a definition", () => {
   ])("UP-28 refuses the header %j: %j", (name, value, code) => {
     const body = { ...good, auth_type: "headers" as const, headers: { [name]: value } };
     expect(() => checkDefinition(body)).toThrow(expect.objectContaining({ code, param: `headers.${name}` }));
+  });
+
+  it.each([
+    { ...alone, client_secret: "s" },
+    { ...alone, private_key: key },
+    {
+      ...alone,
+      private_key: JSON.stringify(key),
+      client_secret: "s",
+      token_endpoint_auth_method: "private_key_jwt",
+    },
+  ] as DefinitionBody["oauth_config"][])("takes client credentials %#, secrets hidden", (oauth_config) => {
+    const definition = checkDefinition({ ...good, auth_type: "oauth", oauth_config });
+    expect(definition.oauth).toMatchObject({ grantType: "client_credentials", clientId: "x" });
+    expect(JSON.stringify(definition)).not.toContain(key.d);
+    expect(JSON.stringify(definition.oauth)).not.toContain('privateKey":');
   });
 
   it("refuses one header twice in another case", () => {

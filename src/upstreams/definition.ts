@@ -1,14 +1,18 @@
 import { z } from "zod";
-import { type Hidden, Problem } from "../base/index.ts";
+import { type Hidden, Problem, type Tls } from "../base/index.ts";
+import { checkPrivateKey } from "./client-key.ts";
 import { checkForwardedHeader, checkHeader } from "./headers.ts";
 import { checkHeaderKeys, MAX_HEADER_KEYS } from "./per-user-headers.ts";
 import { shippedProfiles } from "./profiles.ts";
 import { keepSecret, resolveHeaders } from "./redaction.ts";
+import { checkTls, tlsConfig } from "./tls-config.ts";
 import {
   type AuthType,
+  authMethods,
   authTypes,
   type ConnectionType,
   connectionTypes,
+  grantTypes,
   type OAuthSettings,
   type Upstream,
 } from "./upstream.ts";
@@ -20,6 +24,11 @@ const toolNames = z.array(z.string().min(1).max(256)).max(2000);
 const oauthConfig = z.strictObject({
   client_id: z.string().min(1).max(2048).nullish(),
   client_secret: z.string().max(4096).nullish(),
+  grant_type: z.enum(grantTypes).nullish(),
+  token_endpoint_auth_method: z.enum(authMethods).nullish(),
+  /** PEM or a JWK, as text or as the object it is. */
+  private_key: z.union([z.string().max(16_384), z.record(z.string().max(64), z.unknown())]).nullish(),
+  private_key_id: z.string().min(1).max(256).nullish(),
   authorize_url: url.nullish(),
   token_url: url.nullish(),
   registration_url: url.nullish(),
@@ -43,6 +52,8 @@ const oauthConfig = z.strictObject({
   redirect_uri: z.string().max(2048).optional(),
 });
 
+type OAuthConfig = z.output<typeof oauthConfig>;
+
 const fields = {
   connection_type: z.enum(connectionTypes),
   connection_string: url,
@@ -57,7 +68,7 @@ const fields = {
   allow_on_all_virtual_keys: z.boolean(),
   tool_execution_timeout: z.number().positive().max(3600),
   tool_sync_interval: z.number().positive().max(10_080),
-  tls_config: z.unknown(),
+  tls_config: tlsConfig.nullable(),
   disabled: z.boolean(),
   vk_configs: z
     .array(z.strictObject({ virtual_key_id: z.string().max(128), tools_to_execute: toolNames.optional() }))
@@ -89,11 +100,14 @@ export interface Definition {
   url: URL;
   authType: AuthType;
   headers: Record<string, Hidden>;
+  tls?: Tls;
   /** Names that each person fills in; empty unless `per_user_headers`. */
   perUserHeaderKeys: string[];
   oauth?: OAuthSettings;
   /** `keep`: what is stored stays (none for a new upstream). `null`: none. */
   clientSecret: Hidden | "keep" | null;
+  /** The same for the key that signs client assertions. */
+  privateKey: Hidden | "keep" | null;
   toolsToExecute: string[];
   allowedExtraHeaders: string[];
   allowOnAllVirtualKeys: boolean;
@@ -104,25 +118,32 @@ export interface Definition {
 
 /**
  * Checks what the schema cannot: what is supported, addresses, header names, secrets. `previous`: where redacted values
- * in `body` come from. Throws `Problem` with the field at fault.
+ * in `body` come from. `isNamed`: whether the operator's list names a host and port (`Outbound.isNamed`). Throws `Problem`
+ * with the field at fault.
  */
-export function checkDefinition(body: DefinitionBody, previous?: Upstream): Definition {
+export function checkDefinition(
+  body: DefinitionBody,
+  previous?: Upstream,
+  isNamed: (url: URL) => boolean = () => false,
+): Definition {
   const connectionType = body.connection_type ?? "http";
   const authType = body.auth_type ?? "none";
   checkSupported(body, connectionType, authType);
   if (authType === "headers" && Object.keys(body.headers ?? {}).length === 0) {
     throw invalid("headers_required", "auth_type headers needs at least one entry in headers.", "headers");
   }
-  const oauth = authType === "per_user_oauth" ? checkOAuth(body.oauth_config ?? {}, previous) : undefined;
+  const oauth = isOAuth(authType) ? checkOAuth(body.oauth_config ?? {}, authType, previous) : undefined;
+  const url = checkUrl(body.connection_string, "connection_string");
   return {
     name: body.name,
     connectionType,
-    url: checkUrl(body.connection_string, "connection_string"),
+    url,
     authType,
     headers: resolveHeaders(checkedHeaders(body.headers ?? {}, authType), previous),
+    tls: checkTls(body.tls_config, url, previous?.tls, isNamed),
     perUserHeaderKeys:
       authType === "per_user_headers" ? checkHeaderKeys(body.per_user_header_keys ?? []) : [],
-    ...(oauth ?? { clientSecret: null }),
+    ...(oauth ?? { clientSecret: null, privateKey: null }),
     toolsToExecute: body.tools_to_execute ?? [],
     allowedExtraHeaders: (body.allowed_extra_headers ?? []).map(checkForwardedHeader),
     allowOnAllVirtualKeys: body.allow_on_all_virtual_keys ?? false,
@@ -140,16 +161,16 @@ function checkSupported(body: DefinitionBody, connectionType: ConnectionType, au
       "connection_type",
     );
   }
-  if (!isSupported(authType)) {
+  if (authType === "token_exchange") {
     throw invalid(
       "unsupported_auth_type",
-      `auth_type ${authType} is not supported. Use none, headers, per_user_oauth or per_user_headers.`,
+      `auth_type ${authType} is not supported. Use none, headers, oauth, per_user_oauth or per_user_headers.`,
       "auth_type",
     );
   }
-  for (const field of ["stdio_config", "tls_config"] as const) {
-    if (body[field] === undefined || body[field] === null) continue;
-    throw invalid("unsupported_field", `${field} is not supported by this version. Leave it out.`, field);
+  if (body.stdio_config !== undefined && body.stdio_config !== null) {
+    const message = "stdio_config is not supported by this version. Leave it out.";
+    throw invalid("unsupported_field", message, "stdio_config");
   }
   for (const field of ["per_user_header_keys", "user_headers"] as const) {
     if (authType === "per_user_headers" || Object.keys(body[field] ?? []).length === 0) continue;
@@ -159,27 +180,27 @@ function checkSupported(body: DefinitionBody, connectionType: ConnectionType, au
       field,
     );
   }
-  if (authType !== "per_user_oauth" && body.oauth_config) {
+  if (!isOAuth(authType) && body.oauth_config) {
     throw invalid(
       "unsupported_field",
-      "oauth_config goes with auth_type per_user_oauth only. Leave it out.",
+      "oauth_config goes with auth_type oauth and per_user_oauth only. Leave it out.",
       "oauth_config",
     );
   }
 }
 
-function isSupported(authType: AuthType): boolean {
-  return authType !== "oauth" && authType !== "token_exchange";
+function isOAuth(authType: AuthType): authType is "oauth" | "per_user_oauth" {
+  return authType === "oauth" || authType === "per_user_oauth";
 }
 
 function checkedHeaders(headers: Record<string, string>, authType: AuthType): Record<string, string> {
   const checked: Record<string, string> = {};
   for (const [key, value] of Object.entries(headers)) {
     const header = checkHeader(key, value, `headers.${key}`);
-    if (header === "authorization" && authType === "per_user_oauth") {
+    if (header === "authorization" && isOAuth(authType)) {
       throw invalid(
         "reserved_header",
-        "Authorization carries each person's own token here. Leave it out.",
+        "Authorization carries the token here. Leave it out.",
         `headers.${key}`,
       );
     }
@@ -191,20 +212,28 @@ function checkedHeaders(headers: Record<string, string>, authType: AuthType): Re
 }
 
 function checkOAuth(
-  config: z.output<typeof oauthConfig>,
+  config: OAuthConfig,
+  authType: "oauth" | "per_user_oauth",
   previous?: Upstream,
-): { oauth: OAuthSettings; clientSecret: Hidden | "keep" | null } {
-  const clientSecret = keepSecret(config.client_secret, previous?.oauth?.hasClientSecret ?? false);
-  if (clientSecret !== null && !config.client_id) {
-    throw invalid("client_id_required", "A client_secret needs its client_id.", "oauth_config.client_id");
-  }
+): Pick<Definition, "clientSecret" | "privateKey"> & { oauth: OAuthSettings } {
+  const at = "oauth_config.";
+  const had = previous?.oauth;
+  const clientSecret = keepSecret(config.client_secret, had?.hasClientSecret ?? false, `${at}client_secret`);
+  const privateKey = keepSecret(textOf(config.private_key), had?.hasPrivateKey ?? false, `${at}private_key`);
+  if (privateKey !== null && privateKey !== "keep") checkPrivateKey(privateKey.reveal());
+  checkClient(config, authType, { clientSecret, privateKey });
   const endpoint = (field: "authorize_url" | "token_url" | "registration_url" | "revocation_url") =>
     config[field] ? checkUrl(config[field], `oauth_config.${field}`).href : undefined;
   return {
     clientSecret,
+    privateKey,
     oauth: {
+      grantType: config.grant_type ?? undefined,
       clientId: config.client_id ?? undefined,
       hasClientSecret: clientSecret !== null,
+      ...(privateKey === null ? {} : { hasPrivateKey: true }),
+      privateKeyId: config.private_key_id ?? undefined,
+      authMethod: config.token_endpoint_auth_method ?? undefined,
       authorizeUrl: endpoint("authorize_url"),
       tokenUrl: endpoint("token_url"),
       registrationUrl: endpoint("registration_url"),
@@ -215,6 +244,37 @@ function checkOAuth(
       profile: config.profile ?? undefined,
     },
   };
+}
+
+/** Which of the two proofs a given client has, and whether that is enough for what it is to do. */
+function checkClient(
+  config: OAuthConfig,
+  authType: "oauth" | "per_user_oauth",
+  { clientSecret, privateKey }: Pick<Definition, "clientSecret" | "privateKey">,
+): void {
+  const isAlone = config.grant_type === "client_credentials";
+  const method = config.token_endpoint_auth_method;
+  const proof = clientSecret ?? privateKey;
+  if ((proof !== null || isAlone || method) && !config.client_id) {
+    const message =
+      "A client_secret, a private_key, a token_endpoint_auth_method and client_credentials need a client_id.";
+    throw invalid("client_id_required", message, "oauth_config.client_id");
+  }
+  if (isAlone && authType !== "oauth") {
+    const message = "grant_type client_credentials goes with auth_type oauth only. Leave it out.";
+    throw invalid("unsupported_field", message, "oauth_config.grant_type");
+  }
+  const isKey = method === "private_key_jwt" || (!method && clientSecret === null && privateKey !== null);
+  const needed = isKey ? "private_key" : "client_secret";
+  if ((method || isAlone) && (isKey ? privateKey : clientSecret) === null) {
+    const what = method ? `token_endpoint_auth_method ${method}` : "grant_type client_credentials";
+    const or = method ? "" : " or a private_key";
+    throw invalid("client_secret_required", `${what} needs a ${needed}${or}.`, `oauth_config.${needed}`);
+  }
+}
+
+function textOf(key: OAuthConfig["private_key"]): string | null | undefined {
+  return typeof key === "object" && key !== null ? JSON.stringify(key) : key;
 }
 
 function checkResource(resource: string | null | undefined): string | undefined {

@@ -4,6 +4,7 @@ import {
   OutboundError,
   Problem,
   parseStrictJson,
+  type Tls,
   type World,
 } from "../base/index.ts";
 
@@ -12,9 +13,9 @@ const TIMEOUT_MS = 10_000;
 
 /**
  * Reads a metadata document. `undefined`: there is none at this address (any status but 200, or something that is not
- * JSON, as catch-all pages are). Two checked redirects at most (attack case UP-14). Throws what `unreachable` makes.
+ * JSON, as catch-all pages are). `tls`: the upstream's, which counts at its own origin only. Two checked redirects at most (attack case UP-14). Throws what `unreachable` makes.
  */
-export async function fetchDocument(world: World, url: URL): Promise<JsonObject | undefined> {
+export async function fetchDocument(world: World, url: URL, tls?: Tls): Promise<JsonObject | undefined> {
   const response = await world.outbound
     .fetch(url, {
       headers: { accept: "application/json" },
@@ -22,6 +23,7 @@ export async function fetchDocument(world: World, url: URL): Promise<JsonObject 
       maxBytes: MAX_BYTES,
       timeoutMs: TIMEOUT_MS,
       redirects: 2,
+      tls,
     })
     .catch((error: unknown) => {
       throw unreachable(error, url);

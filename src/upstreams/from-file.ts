@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { Problem } from "../base/index.ts";
 import { ConfigurationFault } from "./configuration-fault.ts";
-import { checkDefinition, type Definition, type DefinitionBody } from "./definition.ts";
+import type { Definition, DefinitionBody } from "./definition.ts";
 import { authTypes } from "./upstream.ts";
 import type { Upstreams } from "./upstreams.ts";
 
@@ -11,7 +11,7 @@ import type { Upstreams } from "./upstreams.ts";
  * `ConfigurationFault`, before anything is written.
  */
 export async function reconcileFile(upstreams: Upstreams, entries: readonly DefinitionBody[]): Promise<void> {
-  const definitions = entries.map(checkEntry);
+  const definitions = entries.map((entry, index) => checkEntry(upstreams, entry, index));
   const names = new Set<string>();
   for (const { name } of definitions) {
     if (names.has(name)) throw new ConfigurationFault(`mcp.client_configs names "${name}" twice. Keep one.`);
@@ -32,7 +32,7 @@ export async function reconcileFile(upstreams: Upstreams, entries: readonly Defi
   }
 }
 
-function checkEntry(entry: DefinitionBody, index: number): Definition {
+function checkEntry(upstreams: Upstreams, entry: DefinitionBody, index: number): Definition {
   const where = `mcp.client_configs[${index}] (${entry.name})`;
   if (entry.vk_configs?.length)
     throw new ConfigurationFault(
@@ -43,7 +43,7 @@ function checkEntry(entry: DefinitionBody, index: number): Definition {
       `${where}: give user_headers over the API only; here each person submits theirs.`,
     );
   try {
-    return checkDefinition(entry);
+    return upstreams.check(entry);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     throw new ConfigurationFault(`${where}${error.param ? `, ${error.param}` : ""}: ${error.message}`);

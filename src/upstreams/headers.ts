@@ -43,8 +43,13 @@ export function checkHeader(name: string, value: string, param: string): string 
 export function checkForwardedHeader(name: string): string {
   const param = "allowed_extra_headers";
   const lower = checkHeaderName(name, param);
-  if (ours.has(lower) || lower.startsWith("x-bf-")) throw reservedHeader(name, param);
+  if (!isForwardable(lower)) throw reservedHeader(name, param);
   return lower;
+}
+
+/** Whether a header of the caller's request, its name in lower case, may ever go on to an upstream. */
+export function isForwardable(lower: string): boolean {
+  return !isReserved(lower) && !ours.has(lower) && !lower.startsWith("x-bf-");
 }
 
 /** RFC 9110 §5.5: visible ASCII, spaces and tabs inside; CR, LF and NUL would end or split the field. 8 KB at most. */
@@ -61,9 +66,12 @@ export function checkHeaderName(name: string, param: string): string {
       param,
     });
   }
-  if (reserved.has(lower) || reservedPrefixes.some((prefix) => lower.startsWith(prefix)))
-    throw reservedHeader(name, param);
+  if (isReserved(lower)) throw reservedHeader(name, param);
   return lower;
+}
+
+function isReserved(lower: string): boolean {
+  return reserved.has(lower) || reservedPrefixes.some((prefix) => lower.startsWith(prefix));
 }
 
 function reservedHeader(name: string, param: string): Problem {

@@ -5,10 +5,11 @@
  */
 export {
   type AdministrationParts,
+  administratorOwner,
   type DiscoveryFlow,
   discoveryOwner,
   type KeyConfigs,
-} from "./administration.ts";
+} from "./administration-parts.ts";
 export { ConfigurationFault } from "./configuration-fault.ts";
 export {
   checkDefinition,
@@ -19,7 +20,7 @@ export {
   definitionPatch,
 } from "./definition.ts";
 export { definitionsFromMcpServers, mcpServersBody, reconcileFile } from "./from-file.ts";
-export { checkForwardedHeader, checkHeader } from "./headers.ts";
+export { checkForwardedHeader, checkHeader, isForwardable } from "./headers.ts";
 export {
   type DiscoveryTarget,
   type UpstreamAuthorization,
@@ -39,6 +40,7 @@ export {
 } from "./revocation-request.ts";
 export { upstreamRoutes } from "./routes.ts";
 export type { HeaderTarget, HeaderVerifier } from "./sample-headers.ts";
+export { tlsOf, tlsText } from "./tls-rows.ts";
 export { ToolLists, type ToolListsParts, type ToolProbe } from "./tool-lists.ts";
 export {
   type AuthType,
@@ -49,10 +51,12 @@ export {
   type OAuthSettings,
   type Source,
   sameHeaderKeys,
+  sharedOwner,
   type ToolDefinition,
   type Upstream,
   type UpstreamListener,
   type UpstreamState,
+  usesClientCredentials,
 } from "./upstream.ts";
 export { type Also, Upstreams, type UpstreamsParts } from "./upstreams.ts";
 export type { KeyConfigView } from "./view.ts";

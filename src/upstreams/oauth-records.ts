@@ -1,6 +1,11 @@
+import { sql } from "kysely";
+import type { AuthorizationServer } from "oauth4webapi";
 import { Hidden, newId, type Seal, type SealContext, type Settings, type World } from "../base/index.ts";
 import type { Db, Row, Tx } from "../db/index.ts";
 import type { Definition } from "./definition.ts";
+import { shippedProfiles } from "./profiles.ts";
+import { type AuthMethod, givenMethod } from "./registration.ts";
+import type { GrantType, OAuthSettings } from "./upstream.ts";
 
 /** How we came to be a client of the authorization server. */
 export type ClientSource = "given" | "cimd" | "dcr";
@@ -15,6 +20,18 @@ export interface RecordedOAuth {
   clientId: string;
   clientSource: ClientSource;
   clientSecret?: Hidden;
+}
+
+/** `oauth_configs.metadata_json`. */
+export interface Metadata extends Record<string, unknown> {
+  server: AuthorizationServer;
+  authMethod: AuthMethod;
+  secretExpiresAt?: number;
+  /** The profile that the administrator named. */
+  profile?: string;
+  /** Absent: `authorization_code`. */
+  grantType?: GrantType;
+  privateKeyId?: string;
 }
 
 /** Where each upstream's authorization answers come back. */
@@ -53,21 +70,42 @@ export class OAuthRecords {
 
   /** Forgets what was discovered and registered; the next use starts anew with what the administrator gave. */
   async reset(tx: Tx, row: Row<"oauth_configs">, definition: Definition): Promise<void> {
-    const { sealed_client_secret, ...given } = this.#given(row.id, row.upstream_id, definition);
-    const secret = definition.clientSecret === "keep" ? row.sealed_client_secret : sealed_client_secret;
+    const given = this.#given(row.id, row.upstream_id, definition);
     await tx
       .updateTable("oauth_configs")
-      .set({ ...given, sealed_client_secret: secret, updated_at: this.#later(row) })
+      .set({
+        ...given,
+        ...(definition.clientSecret === "keep" ? { sealed_client_secret: row.sealed_client_secret } : {}),
+        ...(definition.privateKey === "keep" ? { sealed_private_key: row.sealed_private_key } : {}),
+        updated_at: this.#later(row),
+      })
       .where("id", "=", row.id)
       .execute();
   }
 
-  /** Replaces the client secret alone: same client, same server. */
-  async setSecret(tx: Tx, row: Row<"oauth_configs">, secret: Hidden | null): Promise<void> {
-    const sealed = secret && this.#sealSecret(row.id, row.upstream_id, secret);
+  /** Replaces what a given client proves itself with, if it is something else: same client, same server. */
+  async keepProof(
+    tx: Tx,
+    row: Row<"oauth_configs">,
+    before: OAuthSettings | undefined,
+    definition: Definition,
+  ): Promise<void> {
+    const { clientSecret, privateKey, oauth } = definition;
+    const isSame =
+      isStored(clientSecret, this.openSecret(row)) &&
+      isStored(privateKey, this.openKey(row)) &&
+      before?.authMethod === oauth!.authMethod &&
+      before?.privateKeyId === oauth!.privateKeyId;
+    if (isSame) return;
+    const { sealed_client_secret, sealed_private_key } = this.#given(row.id, row.upstream_id, definition);
     await tx
       .updateTable("oauth_configs")
-      .set({ sealed_client_secret: sealed, updated_at: this.#later(row) })
+      .set({
+        ...(clientSecret === "keep" ? {} : { sealed_client_secret }),
+        ...(privateKey === "keep" ? {} : { sealed_private_key }),
+        metadata_json: row.metadata_json && withProof(row.metadata_json, oauth!),
+        updated_at: this.#later(row),
+      })
       .where("id", "=", row.id)
       .execute();
   }
@@ -76,8 +114,9 @@ export class OAuthRecords {
   async setScopes(tx: Tx, row: Row<"oauth_configs">, scopes: readonly string[]): Promise<void> {
     await tx
       .updateTable("oauth_configs")
-      .set({ scopes_json: JSON.stringify(scopes) })
+      .set({ scopes_json: JSON.stringify(scopes), updated_at: sql`updated_at + 1` })
       .where("id", "=", row.id)
+      .where("scopes_json", "!=", JSON.stringify(scopes))
       .execute();
   }
 
@@ -119,6 +158,11 @@ export class OAuthRecords {
     return new Hidden(this.#seal.openText(row.sealed_client_secret, secretContext(row.id, row.upstream_id)));
   }
 
+  openKey(row: Row<"oauth_configs">): Hidden | undefined {
+    if (!row.sealed_private_key) return undefined;
+    return new Hidden(this.#seal.openText(row.sealed_private_key, keyContext(row.id, row.upstream_id)));
+  }
+
   /** `updated_at` is the row's version as well, so two writes within a millisecond differ. */
   #later(row: Row<"oauth_configs">): number {
     return Math.max(this.#world.now().getTime(), row.updated_at + 1);
@@ -126,7 +170,7 @@ export class OAuthRecords {
 
   #given(id: string, upstreamId: string, definition: Definition) {
     const oauth = definition.oauth!;
-    const { clientSecret } = definition;
+    const { clientSecret, privateKey } = definition;
     return {
       issuer: null,
       redirect_uri: redirectUri(this.#settings, upstreamId, oauth.redirect),
@@ -135,6 +179,10 @@ export class OAuthRecords {
       client_source: oauth.clientId ? ("given" as const) : null,
       sealed_client_secret:
         clientSecret instanceof Hidden ? this.#sealSecret(id, upstreamId, clientSecret) : null,
+      sealed_private_key:
+        privateKey instanceof Hidden
+          ? this.#seal.seal(privateKey.reveal(), keyContext(id, upstreamId))
+          : null,
       metadata_json: null,
       scopes_json: JSON.stringify(oauth.scopes),
     };
@@ -143,6 +191,22 @@ export class OAuthRecords {
   #sealSecret(id: string, upstreamId: string, secret: Hidden): Buffer {
     return this.#seal.seal(secret.reveal(), secretContext(id, upstreamId));
   }
+}
+
+function isStored(given: Hidden | "keep" | null, stored: Hidden | undefined): boolean {
+  return given === "keep" || given?.reveal() === stored?.reveal();
+}
+
+/** What was discovered stays; how we prove ourselves there is decided anew. */
+function withProof(metadata: string, oauth: OAuthSettings): string {
+  const known = JSON.parse(metadata) as Metadata;
+  const facts = shippedProfiles().factsOf(known.server, known.profile);
+  const authMethod = givenMethod(oauth, known.server, facts);
+  return JSON.stringify({ ...known, authMethod, privateKeyId: oauth.privateKeyId });
+}
+
+function keyContext(id: string, upstreamId: string): SealContext {
+  return ["oauth_configs", "sealed_private_key", id, "", "", upstreamId];
 }
 
 function secretContext(id: string, upstreamId: string): SealContext {

@@ -1,13 +1,20 @@
 import type { AuthorizationServer, Client, ClientAuth } from "oauth4webapi";
-import { type Hidden, Problem, type Seal, type Settings, type World } from "../base/index.ts";
+import { type Hidden, Problem, type Seal, type Settings, type Tls, type World } from "../base/index.ts";
 import type { Database, Db, Row, Tx } from "../db/index.ts";
 import { findAuthorizationServer } from "./authorization-server.ts";
-import { OAuthRecords, type RecordedOAuth, redirectUri } from "./oauth-records.ts";
+import { type Metadata, OAuthRecords, type RecordedOAuth, redirectUri } from "./oauth-records.ts";
 import type { ProviderFacts } from "./profile.ts";
 import { type Profiles, shippedProfiles } from "./profiles.ts";
 import { findProtectedResource } from "./protected-resource.ts";
-import { type AuthMethod, clientAuthentication, clientMetadata, register } from "./registration.ts";
-import type { OAuthSettings, Upstream } from "./upstream.ts";
+import {
+  type AuthMethod,
+  clientAuthentication,
+  clientMetadata,
+  type Registration,
+  register,
+} from "./registration.ts";
+import { findTls } from "./tls-rows.ts";
+import { type GrantType, type OAuthSettings, type Upstream, usesClientCredentials } from "./upstream.ts";
 
 /** All that a round trip with an upstream's authorization server needs. */
 export interface UpstreamAuthorization {
@@ -20,12 +27,18 @@ export interface UpstreamAuthorization {
   /** Of what `clientAuth` is made, for what must be done when nothing is recorded any more (`clientAuthentication`). */
   authMethod: AuthMethod;
   clientSecret?: Hidden;
+  privateKey?: Hidden;
+  privateKeyId?: string;
+  /** How the token is obtained (RFC 6749 §4.1 or §4.4). */
+  grantType: GrantType;
   redirectUri: string;
   /** RFC 8707; goes into authorization, token and refresh requests. Absent: the administrator switched it off. */
   resource?: string;
   scopes: string[];
   /** What is particular about the provider; absent where nothing is known. */
   facts?: ProviderFacts;
+  /** The upstream's; for a server of the same origin. */
+  tls?: Tls;
 }
 
 /** What discovery needs to know of an upstream, stored already or not. */
@@ -33,7 +46,13 @@ export interface DiscoveryTarget {
   id: string;
   url: URL;
   headers: Readonly<Record<string, Hidden>>;
+  tls?: Tls;
   oauth?: OAuthSettings;
+}
+
+interface KnownRegistration {
+  issuer: string;
+  registration: Registration;
 }
 
 export interface UpstreamOAuthParts {
@@ -43,15 +62,6 @@ export interface UpstreamOAuthParts {
   settings: Settings;
   /** Those that come with the gateway, unless given. */
   profiles?: Profiles;
-}
-
-/** `oauth_configs.metadata_json`. */
-interface Metadata extends Record<string, unknown> {
-  server: AuthorizationServer;
-  authMethod: AuthMethod;
-  secretExpiresAt?: number;
-  /** The profile that the administrator named. */
-  profile?: string;
 }
 
 /** How we are a client of each upstream's authorization server: found once, recorded, and then kept to. */
@@ -80,6 +90,24 @@ export class UpstreamOAuth {
     return this.#once(`renew ${upstream.id}`, () => this.#search(upstream));
   }
 
+  /**
+   * Registers us anew, with everything looked for anew. `also` runs in the transaction that drops the old registration.
+   * Throws 409 `client_given` for a client that an administrator registered, and what `prepare` throws: then nothing
+   * changed.
+   */
+  async reregister(upstream: Upstream, also: (tx: Tx) => Promise<void>): Promise<void> {
+    const { database } = this.#parts;
+    const row = await this.#records.find(database.db, upstream.id);
+    if (!row) throw new Error("an upstream with OAuth without its oauth_configs row");
+    if (upstream.oauth?.clientId !== undefined) throw clientGiven();
+    const found = await this.examine(upstream);
+    refuseOtherIssuer(row, found);
+    await database.transaction(async (tx) => {
+      if (!(await this.#records.record(tx, row, found))) throw changedMeanwhile();
+      await also(tx);
+    });
+  }
+
   /** From the database only; `undefined` until `prepare` was there. Inside a transaction, hand over its `db`. */
   async recorded(
     upstream: { id: string },
@@ -87,47 +115,62 @@ export class UpstreamOAuth {
   ): Promise<UpstreamAuthorization | undefined> {
     const row = await this.#records.find(db, upstream.id);
     if (!row?.metadata_json || row.issuer === null || row.client_id === null) return undefined;
-    const { server, authMethod, secretExpiresAt, profile } = JSON.parse(row.metadata_json) as Metadata;
+    const { server, authMethod, secretExpiresAt, profile, grantType, privateKeyId } = JSON.parse(
+      row.metadata_json,
+    ) as Metadata;
     if (secretExpiresAt !== undefined && secretExpiresAt <= this.#parts.world.now().getTime())
       return undefined;
     const clientSecret = this.#records.openSecret(row);
+    const privateKey = this.#records.openKey(row);
     return {
       configId: row.id,
       issuer: row.issuer,
       server,
       client: { client_id: row.client_id },
-      clientAuth: clientAuthentication(authMethod, clientSecret),
+      clientAuth: clientAuthentication(authMethod, { clientSecret, privateKey, privateKeyId }),
       authMethod,
       clientSecret,
+      privateKey,
+      privateKeyId,
+      grantType: grantType ?? "authorization_code",
       redirectUri: row.redirect_uri,
       resource: row.resource ?? undefined,
       scopes: JSON.parse(row.scopes_json) as string[],
       facts: this.#profiles.factsOf(server, profile),
+      tls: await findTls(db, upstream.id, this.#parts.seal),
     };
   }
 
-  /** Discovery and registration without storing anything; for an upstream that is about to be created. */
-  async examine(target: DiscoveryTarget): Promise<RecordedOAuth> {
+  /**
+   * Discovery and registration without storing anything; for an upstream that is about to be created. `known`: a
+   * registration that is kept where it is still one at the server that is found.
+   */
+  async examine(target: DiscoveryTarget, known?: KnownRegistration): Promise<RecordedOAuth> {
     const { world, settings } = this.#parts;
     const oauth = target.oauth!;
-    const resource = await findProtectedResource(world, target.url, target.headers);
+    const resource = await findProtectedResource(world, target.url, target.headers, target.tls);
     const issuer =
       resource.authorizationServers[0] ??
       fallbackIssuer(target.url, oauth, this.#profiles.issuerOf(oauth.profile));
     const facts = this.#factsOf(issuer, oauth);
-    const server = await findAuthorizationServer(world, issuer, oauth, facts);
-    if (oauth.redirect === "shared") await this.#refuseAmbiguousRedirect(target.id, server);
-    const scopes = chooseScopes(oauth.scopes, resource.scopes, server, facts);
-    const registration = await register(world, settings, {
+    const server = await findAuthorizationServer(world, issuer, oauth, facts, target.tls);
+    if (oauth.redirect === "shared" && !usesClientCredentials({ oauth }))
+      await this.#refuseAmbiguousRedirect(target.id, server);
+    const scopes = chooseScopes(oauth, resource.scopes, server, facts);
+    const request = {
       server,
       oauth,
       redirectUri: redirectUri(settings, target.id, oauth.redirect),
       documentUrl: documentUrl(settings, target.id),
       scopes,
       facts,
-    });
+      tls: target.tls,
+    };
+    const isKept = known?.issuer === server.issuer;
+    const registration = isKept ? known.registration : await register(world, settings, request);
     const { authMethod, secretExpiresAt, ...client } = registration;
-    const metadata: Metadata = { server, authMethod, secretExpiresAt, profile: oauth.profile };
+    const { profile, grantType, privateKeyId } = oauth;
+    const metadata: Metadata = { server, authMethod, secretExpiresAt, profile, grantType, privateKeyId };
     return {
       issuer: server.issuer,
       resource: chooseResource(oauth.resource, resource.resource, target.url, facts),
@@ -184,14 +227,23 @@ export class UpstreamOAuth {
   async #search(upstream: Upstream): Promise<UpstreamAuthorization> {
     const row = await this.#records.find(this.#parts.database.db, upstream.id);
     if (!row) throw new Error("an upstream with OAuth without its oauth_configs row");
-    const found = await this.examine(upstream);
+    const found = await this.examine(upstream, this.#known(row));
     refuseOtherIssuer(row, found);
     const isStored = await this.#records.record(this.#parts.database.db, row, found);
     const recorded = await this.recorded(upstream);
     if (recorded) return recorded;
-    throw new Problem("conflict", "mcp_client_changed", "The MCP client was changed meanwhile. Try again.", {
-      log: { stored: isStored },
-    });
+    throw changedMeanwhile({ stored: isStored });
+  }
+
+  /** RFC 7591: the client that was registered before; its tokens work with no other. Undefined when it has expired. */
+  #known(row: Row<"oauth_configs">): KnownRegistration | undefined {
+    if (row.client_source !== "dcr" || row.client_id === null || row.issuer === null) return undefined;
+    const { authMethod, secretExpiresAt } = JSON.parse(row.metadata_json ?? "{}") as Partial<Metadata>;
+    const isOver = secretExpiresAt !== undefined && secretExpiresAt <= this.#parts.world.now().getTime();
+    if (authMethod === undefined || isOver) return undefined;
+    const { client_id: clientId, client_source: clientSource, issuer } = row;
+    const clientSecret = this.#records.openSecret(row);
+    return { issuer, registration: { clientId, clientSource, clientSecret, authMethod, secretExpiresAt } };
   }
 
   #once(key: string, work: () => Promise<UpstreamAuthorization>): Promise<UpstreamAuthorization> {
@@ -201,6 +253,17 @@ export class UpstreamOAuth {
     this.#running.set(key, started);
     return started;
   }
+}
+
+function changedMeanwhile(log?: Record<string, unknown>): Problem {
+  const message = "The MCP client was changed meanwhile. Try again.";
+  return new Problem("conflict", "mcp_client_changed", message, { log });
+}
+
+function clientGiven(): Problem {
+  const message =
+    "The client_id of oauth_config was registered by hand, so the gateway cannot register it again. Register a new client at the provider and change client_id and client_secret.";
+  return new Problem("conflict", "client_given", message, { param: "oauth_config.client_id" });
 }
 
 /** MCP "Authorization Server Binding": what one issuer gave us is not used at another, nor replaced without being asked. */
@@ -220,18 +283,21 @@ function documentUrl(settings: Settings, upstreamId: string): string {
 
 /** MCP 2025-03-26 servers without RFC 9728 metadata are their own authorization server, at the root of their origin. */
 function fallbackIssuer(url: URL, oauth: OAuthSettings, ofProfile: string | undefined): string {
-  if (oauth.authorizeUrl && oauth.tokenUrl) return new URL(oauth.tokenUrl).origin;
+  const isNamed = oauth.authorizeUrl || usesClientCredentials({ oauth });
+  if (isNamed && oauth.tokenUrl) return new URL(oauth.tokenUrl).origin;
   return ofProfile ?? url.origin;
 }
 
 /** MCP "Scope Selection": the administrator's, else the challenge's, else what the metadata lists, with the profile's. */
 function chooseScopes(
-  given: readonly string[],
+  oauth: OAuthSettings,
   named: readonly string[],
   server: AuthorizationServer,
   facts: ProviderFacts | undefined,
 ): string[] {
-  if (given.length > 0) return [...given];
+  if (oauth.scopes.length > 0) return [...oauth.scopes];
+  // RFC 6749 §4.4.3: no refresh token is given here, and what a profile adds is about people.
+  if (usesClientCredentials({ oauth })) return [...named];
   const offline = named.length > 0 && server.scopes_supported?.includes("offline_access");
   const added = named.length > 0 ? (facts?.scope?.add ?? []) : [];
   return [...new Set([...named, ...(offline ? ["offline_access"] : []), ...added])];

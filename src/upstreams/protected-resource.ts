@@ -1,4 +1,4 @@
-import { type Hidden, type JsonObject, Problem, type World } from "../base/index.ts";
+import { type Hidden, type JsonObject, Problem, type Tls, type World } from "../base/index.ts";
 import { badMetadata, fetchDocument, listOf, textOf, unreachable } from "./fetch-json.ts";
 
 const TIMEOUT_MS = 10_000;
@@ -19,11 +19,12 @@ export async function findProtectedResource(
   world: World,
   url: URL,
   headers: Readonly<Record<string, Hidden>>,
+  tls?: Tls,
 ): Promise<ProtectedResource> {
-  const challenge = await readChallenge(world, url, headers);
+  const challenge = await readChallenge(world, url, headers, tls);
   const scopes = challenge.scope?.split(" ").filter((scope) => scope !== "");
   for (const place of places(url, challenge.resourceMetadata)) {
-    const document = await fetchDocument(world, place);
+    const document = await fetchDocument(world, place, tls);
     if (!document) continue;
     return {
       resource: checkResource(document, url, place),
@@ -71,6 +72,7 @@ async function readChallenge(
   world: World,
   url: URL,
   headers: Readonly<Record<string, Hidden>>,
+  tls: Tls | undefined,
 ): Promise<{ resourceMetadata?: string; scope?: string }> {
   const own = Object.entries(headers).map(([name, value]) => [name, value.reveal()]);
   const response = await world.outbound
@@ -85,6 +87,7 @@ async function readChallenge(
       body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "ping" }),
       policy: "admin",
       timeoutMs: TIMEOUT_MS,
+      tls,
     })
     .catch((error: unknown) => {
       throw unreachable(error, url);

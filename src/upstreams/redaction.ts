@@ -1,4 +1,4 @@
-import { Hidden, Problem } from "../base/index.ts";
+import { Hidden, Problem, sameTls } from "../base/index.ts";
 import type { Upstream } from "./upstream.ts";
 
 /** What a stored secret reads as. Sent back, it keeps the stored value. */
@@ -18,31 +18,43 @@ export function resolveHeaders(headers: Record<string, string>, previous?: Upstr
   return resolved;
 }
 
-/** A client secret as sent: the mask keeps the stored one, nothing or the empty string is none. */
-export function keepSecret(value: string | null | undefined, isStored: boolean): Hidden | "keep" | null {
+/** A client secret or private key as sent: the mask keeps the stored one, nothing or the empty string is none. */
+export function keepSecret(
+  value: string | null | undefined,
+  isStored: boolean,
+  param: string,
+): Hidden | "keep" | null {
   if (value === null || value === undefined || value === "") return null;
   if (value === redacted && isStored) return "keep";
-  return fresh(value, "oauth_config.client_secret");
+  return fresh(value, param);
+}
+
+/** Throws 400 `secret_required` for what looks like a redacted value. */
+export function refuseMask(value: string, param: string): void {
+  if (!maskLike.test(value)) return;
+  const message = "This is a redacted value. Enter the secret itself.";
+  throw new Problem("invalid", "secret_required", message, { param });
 }
 
 function fresh(value: string, param: string): Hidden {
-  if (maskLike.test(value)) {
-    throw new Problem("invalid", "secret_required", "This is a redacted value. Enter the secret itself.", {
-      param,
-    });
-  }
+  refuseMask(value, param);
   return new Hidden(value);
+}
+
+/** Where secrets go, after a change. */
+interface Aim extends Pick<Upstream, "oauth" | "headers" | "tls"> {
+  clientSecret: Hidden | "keep" | null;
+  privateKey: Hidden | "keep" | null;
 }
 
 /**
  * Attack case AD-10: a stored secret must not be re-aimed. When an address or the resource of the authorization server
- * changes, a stored client secret has to be entered again.
+ * changes, a stored client secret or private key has to be entered again; when `tls_config` changes, and with it who can
+ * pass for the server, every secret that is sent or proved there.
  */
-export function refuseReaimedSecret(
-  before: Upstream,
-  after: { oauth?: Upstream["oauth"]; clientSecret: Hidden | "keep" | null },
-): void {
-  if (after.clientSecret !== "keep") return;
+export function refuseReaimedSecret(before: Upstream, after: Aim): void {
+  if (!sameTls(before.tls, after.tls)) refuseKept(before, after);
+  if (after.clientSecret !== "keep" && after.privateKey !== "keep") return;
   const [was, is] = [before.oauth, after.oauth];
   const fields = [
     "authorizeUrl",
@@ -53,10 +65,25 @@ export function refuseReaimedSecret(
     "profile",
   ] as const;
   if (fields.every((field) => was?.[field] === is?.[field])) return;
+  const field = after.clientSecret === "keep" ? "client_secret" : "private_key";
   throw new Problem(
     "invalid",
     "secret_required",
-    "An address in oauth_config or its resource changes: enter client_secret again.",
-    { param: "oauth_config.client_secret" },
+    `An address in oauth_config or its resource changes: enter ${field} again.`,
+    { param: `oauth_config.${field}` },
   );
+}
+
+function refuseKept(before: Upstream, after: Aim): void {
+  const header = Object.keys(after.headers).find((name) => after.headers[name] === before.headers[name]);
+  const key = after.tls?.settings.clientKeyPem;
+  const kept = [
+    header !== undefined && `headers.${header}`,
+    key !== undefined && key === before.tls?.settings.clientKeyPem && "tls_config.client_key_pem",
+    after.clientSecret === "keep" && "oauth_config.client_secret",
+    after.privateKey === "keep" && "oauth_config.private_key",
+  ].find((param) => param !== false);
+  if (!kept) return;
+  const message = `tls_config changes: enter ${kept} again.`;
+  throw new Problem("invalid", "secret_required", message, { param: kept });
 }

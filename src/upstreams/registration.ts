@@ -9,13 +9,22 @@ import {
   processDynamicClientRegistrationResponse,
   ResponseBodyError,
 } from "oauth4webapi";
-import { Hidden, OutboundError, oauthOptions, Problem, type Settings, type World } from "../base/index.ts";
+import {
+  Hidden,
+  OutboundError,
+  oauthOptions,
+  Problem,
+  type Settings,
+  type Tls,
+  type World,
+} from "../base/index.ts";
+import { privateKeyJwt } from "./client-key.ts";
 import { unreachable } from "./fetch-json.ts";
 import type { ClientSource } from "./oauth-records.ts";
 import type { ProviderFacts } from "./profile.ts";
 import type { OAuthSettings } from "./upstream.ts";
 
-export type AuthMethod = "client_secret_basic" | "client_secret_post" | "none";
+export type AuthMethod = "client_secret_basic" | "client_secret_post" | "private_key_jwt" | "none";
 
 /** Who we are to one authorization server. */
 export interface Registration {
@@ -34,6 +43,8 @@ export interface RegistrationRequest {
   documentUrl: string;
   scopes: readonly string[];
   facts?: ProviderFacts;
+  /** The upstream's. */
+  tls?: Tls;
 }
 
 /** In the order of the MCP specification: a client id given, a Client ID Metadata Document, RFC 7591. */
@@ -44,8 +55,7 @@ export async function register(
 ): Promise<Registration> {
   const { server, oauth } = request;
   if (oauth.clientId !== undefined) {
-    const known = request.facts?.client?.authentication;
-    const authMethod = oauth.hasClientSecret ? (known ?? secretMethod(server)) : "none";
+    const authMethod = givenMethod(oauth, server, request.facts);
     return { clientId: oauth.clientId, clientSource: "given", authMethod };
   }
   // The id is the document's address, and an authorization server reads https only.
@@ -88,7 +98,7 @@ async function dynamic(
         token_endpoint_auth_method: preferredMethod(server),
         ...(scopes.length > 0 ? { scope: scopes.join(" ") } : {}),
       },
-      oauthOptions(world, endpoint),
+      oauthOptions(world, endpoint, request.tls),
     );
     return readRegistration(await processDynamicClientRegistrationResponse(response), request);
   } catch (error) {
@@ -135,6 +145,17 @@ function howToRegister({ facts, oauth, redirectUri }: RegistrationRequest): stri
   return `Register one ${place} with ${uri} and give its client_id.`;
 }
 
+/** How a client that an administrator registered proves itself: as they said, else with what they gave. */
+export function givenMethod(
+  oauth: OAuthSettings,
+  server: AuthorizationServer,
+  facts?: ProviderFacts,
+): AuthMethod {
+  if (oauth.authMethod) return oauth.authMethod;
+  if (oauth.hasClientSecret) return facts?.client?.authentication ?? secretMethod(server);
+  return oauth.hasPrivateKey ? "private_key_jwt" : "none";
+}
+
 /** RFC 8414 §2: a list that is absent means `client_secret_basic`. */
 function secretMethod(server: AuthorizationServer): AuthMethod {
   const methods = server.token_endpoint_auth_methods_supported;
@@ -154,8 +175,17 @@ function answeredMethod(method: unknown, server: AuthorizationServer): AuthMetho
   return secretMethod(server);
 }
 
+/** What a client proves itself with. */
+export interface ClientProof {
+  clientSecret?: Hidden;
+  privateKey?: Hidden;
+  privateKeyId?: string;
+}
+
 /** How we prove ourselves at the token and revocation endpoints. */
-export function clientAuthentication(method: AuthMethod, secret: Hidden | undefined): ClientAuth {
+export function clientAuthentication(method: AuthMethod, proof: ClientProof): ClientAuth {
+  const { clientSecret: secret, privateKey, privateKeyId } = proof;
+  if (method === "private_key_jwt") return privateKey ? privateKeyJwt(privateKey, privateKeyId) : None();
   if (!secret || method === "none") return None();
   const plain = secret.reveal();
   return method === "client_secret_post" ? ClientSecretPost(plain) : ClientSecretBasic(plain);

@@ -32,6 +32,8 @@ async function application(allow: string[] = []) {
     status: undefined as string | undefined,
     tried: [] as string[][],
     kept: [] as string[][],
+    dropped: [] as string[],
+    demanded: [] as string[][],
     refusal: undefined as Problem | undefined,
     probe: async (): Promise<ToolDefinition[]> => [{ name: "echo" }],
   };
@@ -65,6 +67,12 @@ async function application(allow: string[] = []) {
       state.kept.push([upstream.id, ...Object.keys(headers)]);
     },
     credentialStatus,
+    dropCredential: async (_tx, upstream) => {
+      state.dropped.push(upstream.id);
+    },
+    demandReauth: async (_tx, upstreamId, reason) => {
+      state.demanded.push([upstreamId, reason]);
+    },
   });
   const app = mount(routes, {
     world,
@@ -164,7 +172,7 @@ it.each([
     "unsupported_connection_type",
     "connection_type",
   ],
-  [{ ...plain, auth_type: "oauth" }, "unsupported_auth_type", "auth_type"],
+  [{ ...plain, auth_type: "token_exchange" }, "unsupported_auth_type", "auth_type"],
   [{ ...plain, name: "a-b" }, "invalid_request", "name"],
   [{ ...plain, surprise: 1 }, "invalid_request", "surprise"],
   [{ ...plain, headers: { Host: "x" } }, "reserved_header", "headers.Host"],

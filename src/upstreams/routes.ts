@@ -1,8 +1,11 @@
 import { z } from "zod";
 import { Problem } from "../base/index.ts";
-import { commaList, json, pageQuery, type Route } from "../http/index.ts";
+import { commaList, json, pageAnswer, pageQuery, type Route } from "../http/index.ts";
 import { isAdmin, type Principal, route } from "../identity/index.ts";
-import { Administration, type AdministrationParts } from "./administration.ts";
+import { Administration } from "./administration.ts";
+import type { AdministrationParts } from "./administration-parts.ts";
+import { clientDocument, shownUpstream, upstreamAnswer } from "./answers.ts";
+import { consentRoutes } from "./consent-routes.ts";
 import { definitionBody, definitionPatch } from "./definition.ts";
 import { authTypes, connectionTypes, type Upstream, upstreamStates } from "./upstream.ts";
 import { clientRow, visibleRow } from "./view.ts";
@@ -10,7 +13,6 @@ import { clientRow, visibleRow } from "./view.ts";
 const id = z.object({ id: z.string().max(128) });
 const common = { tag: "MCP clients", rate: "api", errors: "envelope" } as const;
 const adminWrite = { ...common, access: "admin", csrf: "session" } as const;
-const done = z.object({ status: z.string(), message: z.string(), mcp_client_id: z.string() });
 
 const listQuery = z.object({
   ...pageQuery({ max: 100, default: 25 }),
@@ -27,7 +29,7 @@ export function upstreamRoutes(parts: AdministrationParts): Route[] {
     listRoute(parts),
     ...changeRoutes(administration),
     ...connectionRoutes(administration),
-    oauthStatusRoute(administration),
+    ...consentRoutes(parts),
     clientDocumentRoute(parts),
   ];
 }
@@ -42,7 +44,10 @@ function listRoute(parts: AdministrationParts): Route {
     access: "management",
     csrf: "none",
     query: listQuery,
-    answers: { 200: { description: "A page of them, by name" } },
+    refuses: [],
+    answers: {
+      200: { description: "A page of them, by name", schema: pageAnswer("clients", shownUpstream) },
+    },
     handle: async ({ query, caller }) => {
       const matching = (await visibleUpstreams(parts, caller)).filter((upstream) => matches(upstream, query));
       const page = matching.slice(query.offset, query.offset + query.limit);
@@ -84,11 +89,15 @@ function changeRoutes(administration: Administration): Route[] {
       operationId: "createMcpClient",
       summary: "Adds an MCP client (upstream)",
       json: definitionBody,
+      refuses: [409, 422, 502, 504],
       answers: {
-        200: { description: "Created, or waiting for an account that lists its tools", schema: done },
+        200: {
+          description: "Created, or waiting for an account that lists its tools",
+          schema: upstreamAnswer,
+        },
       },
       handle: async ({ body, caller, requestId }) =>
-        json(await administration.create(body, caller, requestId)),
+        json(await administration.create(body, { caller, requestId })),
     }),
     route({
       ...adminWrite,
@@ -98,9 +107,10 @@ function changeRoutes(administration: Administration): Route[] {
       summary: "Changes the fields that are sent",
       params: id,
       json: definitionPatch,
-      answers: { 200: { description: "Changed", schema: done } },
+      refuses: [409, 422, 502, 504],
+      answers: { 200: { description: "Changed", schema: upstreamAnswer } },
       handle: async ({ params, body, caller, requestId }) =>
-        json(await administration.update(params.id, body, caller, requestId)),
+        json(await administration.update(params.id, body, { caller, requestId })),
     }),
     route({
       ...adminWrite,
@@ -109,9 +119,10 @@ function changeRoutes(administration: Administration): Route[] {
       operationId: "deleteMcpClient",
       summary: "Removes it and every credential for it",
       params: id,
-      answers: { 200: { description: "Deleted", schema: done } },
+      refuses: [409],
+      answers: { 200: { description: "Deleted", schema: upstreamAnswer } },
       handle: async ({ params, caller, requestId }) =>
-        json(await administration.delete(params.id, caller, requestId)),
+        json(await administration.delete(params.id, { caller, requestId })),
     }),
   ];
 }
@@ -125,7 +136,8 @@ function connectionRoutes(administration: Administration): Route[] {
       operationId: "reconnectMcpClient",
       summary: "Looks for its authorization server anew and reads its tools",
       params: id,
-      answers: { 200: { description: "It answers, or an account is needed first", schema: done } },
+      refuses: [409, 422, 502, 504],
+      answers: { 200: { description: "It answers, or an account is needed first", schema: upstreamAnswer } },
       handle: async ({ params }) => json(await administration.reconnect(params.id)),
     }),
     route({
@@ -135,35 +147,11 @@ function connectionRoutes(administration: Administration): Route[] {
       operationId: "refreshMcpClientTools",
       summary: "Reads its tool list now",
       params: id,
-      answers: { 200: { description: "Read", schema: done } },
+      refuses: [409, 502, 504],
+      answers: { 200: { description: "Read", schema: upstreamAnswer } },
       handle: async ({ params }) => json(await administration.refreshTools(params.id)),
     }),
-    route({
-      ...adminWrite,
-      method: "POST",
-      path: "/api/mcp/client/{id}/complete-oauth",
-      operationId: "completeMcpClientOAuth",
-      summary: "After connecting the account that lists the tools; the id is the oauth_config_id",
-      params: id,
-      answers: { 200: { description: "Connected", schema: done } },
-      handle: async ({ params }) => json(await administration.completeOAuth(params.id)),
-    }),
   ];
-}
-
-function oauthStatusRoute(administration: Administration): Route {
-  return route({
-    ...common,
-    method: "GET",
-    path: "/api/oauth/config/{id}/status",
-    operationId: "getOAuthConfigStatus",
-    summary: "Whether that account is connected",
-    access: "admin",
-    csrf: "none",
-    params: id,
-    answers: { 200: { description: "pending, authorized, or what became of it" } },
-    handle: async ({ params }) => json(await administration.oauthStatus(params.id)),
-  });
 }
 
 function clientDocumentRoute({ upstreams, oauth }: AdministrationParts): Route {
@@ -177,7 +165,14 @@ function clientDocumentRoute({ upstreams, oauth }: AdministrationParts): Route {
     csrf: "none",
     cors: true,
     params: z.object({ document: z.string().max(140) }),
-    answers: { 200: { description: "The document; {document} is the MCP client's id with .json" } },
+    refuses: [],
+    answers: {
+      200: {
+        description: "The document; {document} is the MCP client's id with .json",
+        schema: clientDocument,
+        headers: { "Cache-Control": "An hour." },
+      },
+    },
     handle: ({ params }) => {
       const [, upstreamId] = /^(.+)\.json$/.exec(params.document) ?? [];
       const upstream = upstreamId === undefined ? undefined : upstreams.find(upstreamId);

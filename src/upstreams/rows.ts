@@ -1,6 +1,7 @@
 import { Hidden, type Seal, type SealContext, type Settings } from "../base/index.ts";
 import type { Row } from "../db/index.ts";
 import type { Definition } from "./definition.ts";
+import { openTls, sealTls } from "./tls-rows.ts";
 import type {
   AuthType,
   Failure,
@@ -25,6 +26,7 @@ interface StoredDefinition {
 export interface OAuthColumns {
   oauth_config_id: string | null;
   redirect_uri: string | null;
+  oauth_version: number | null;
 }
 
 export type UpstreamRow = Row<"upstreams"> & OAuthColumns;
@@ -39,7 +41,9 @@ export function readUpstream(row: UpstreamRow, seal: Seal, settings: Settings): 
     url: new URL(row.connection_string!),
     authType: row.auth_type as AuthType,
     perUser: row.auth_type === "per_user_oauth" || row.auth_type === "per_user_headers",
+    shared: row.auth_type === "oauth",
     headers: openHeaders(row, seal),
+    tls: openTls(row, seal),
     perUserHeaderKeys: stored.perUserHeaderKeys ?? [],
     toolsToExecute: stored.toolsToExecute,
     allowedExtraHeaders: stored.allowedExtraHeaders,
@@ -50,11 +54,17 @@ export function readUpstream(row: UpstreamRow, seal: Seal, settings: Settings): 
     era: row.era ?? undefined,
     tools: row.tools_json ? (JSON.parse(row.tools_json) as ToolDefinition[]) : [],
     toolsSyncedAt: row.tools_synced_at ?? undefined,
-    timeoutMs: stored.timeoutMs ?? settings.toolTimeoutMs,
-    syncIntervalMs: stored.syncIntervalMs ?? settings.toolSyncIntervalMs,
+    // The gateway's own may change while it runs.
+    get timeoutMs() {
+      return stored.timeoutMs ?? settings.toolTimeoutMs;
+    },
+    get syncIntervalMs() {
+      return stored.syncIntervalMs ?? settings.toolSyncIntervalMs;
+    },
     oauth: stored.oauth,
     oauthConfigId: row.oauth_config_id ?? undefined,
     redirectUri: row.redirect_uri ?? undefined,
+    oauthVersion: row.oauth_version ?? undefined,
     lastFailure: row.failure_json ? (JSON.parse(row.failure_json) as Failure) : undefined,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
@@ -84,6 +94,7 @@ export function definitionColumns(id: string, definition: Definition, seal: Seal
     auth_type: definition.authType,
     definition_json: JSON.stringify(stored),
     sealed_headers: sealHeaders(id, definition.headers, seal),
+    sealed_tls: sealTls(id, definition.tls, seal),
     allow_on_all_virtual_keys: definition.allowOnAllVirtualKeys ? 1 : 0,
     disabled: definition.disabled ? 1 : 0,
   };

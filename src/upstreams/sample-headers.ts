@@ -1,5 +1,4 @@
-import type { Hidden, Settings } from "../base/index.ts";
-import type { Definition, DefinitionBody } from "./definition.ts";
+import type { Hidden } from "../base/index.ts";
 import { readHeaderValues } from "./per-user-headers.ts";
 import type { ToolDefinition, Upstream } from "./upstream.ts";
 
@@ -21,27 +20,15 @@ export interface Sample {
 }
 
 /**
- * Tries the administrator's sample values (`user_headers`) on the live upstream, before anything is stored. Undefined when
- * none were given. Throws what reading and verifying throw.
+ * Tries an administrator's header values on the live upstream, before anything is stored. Throws what reading and
+ * verifying throw. `at`: the field they came in.
  */
 export async function verifySample(
   verify: HeaderVerifier,
-  settings: Settings,
-  definition: Definition & { id: string },
-  given: DefinitionBody["user_headers"],
-): Promise<Sample | undefined> {
-  const { id, name, url, headers: fixed, perUserHeaderKeys, timeoutMs = settings.toolTimeoutMs } = definition;
-  if (given === undefined || perUserHeaderKeys.length === 0) return undefined;
-  const headers = readHeaderValues(perUserHeaderKeys, given, "user_headers");
-  const target = {
-    id,
-    name,
-    url,
-    perUser: true,
-    headers: fixed,
-    perUserHeaderKeys,
-    generation: 0,
-    timeoutMs,
-  };
+  target: HeaderTarget,
+  given: Readonly<Record<string, string>>,
+  at: string,
+): Promise<Sample> {
+  const headers = readHeaderValues(target.perUserHeaderKeys, given, at);
   return { headers, tools: await verify(target, headers) };
 }

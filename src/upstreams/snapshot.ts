@@ -1,4 +1,4 @@
-import type { Seal, Settings, World } from "../base/index.ts";
+import { type Seal, type Settings, sameTls, type World } from "../base/index.ts";
 import type { Database, Db, Tx } from "../db/index.ts";
 import { readUpstream, type UpstreamRow } from "./rows.ts";
 import type { Upstream } from "./upstream.ts";
@@ -30,7 +30,9 @@ export class Snapshot {
 
   async load(): Promise<void> {
     const rows = await select(this.#parts.database.db).execute();
+    const before = this.#byId;
     this.#byId = new Map(rows.map((row) => [row.id, this.#open(row)]));
+    for (const upstream of before.values()) this.#dropPool(upstream);
     this.#publish();
   }
 
@@ -64,8 +66,10 @@ export class Snapshot {
 
   async #reload(id: string): Promise<void> {
     const row = await this.row(this.#parts.database.db, id);
+    const before = this.#byId.get(id);
     if (row) this.#byId.set(id, this.#open(row));
     else this.#byId.delete(id);
+    if (before) this.#dropPool(before);
     this.#publish();
   }
 
@@ -73,6 +77,11 @@ export class Snapshot {
     this.#sorted = [...this.#byId.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
     this.#byName = new Map(this.#sorted.map((upstream) => [upstream.name, upstream]));
     this.version += 1;
+  }
+
+  /** Connections of a TLS configuration that counts no more serve nobody; those of an equal one open anew. */
+  #dropPool({ id, tls }: Upstream): void {
+    if (tls && !sameTls(tls, this.#byId.get(id)?.tls)) this.#parts.world.outbound.drop(tls);
   }
 
   #open(row: UpstreamRow): Upstream {
@@ -85,5 +94,9 @@ function select(db: Db | Tx) {
     .selectFrom("upstreams")
     .leftJoin("oauth_configs", "oauth_configs.upstream_id", "upstreams.id")
     .selectAll("upstreams")
-    .select(["oauth_configs.id as oauth_config_id", "oauth_configs.redirect_uri as redirect_uri"]);
+    .select([
+      "oauth_configs.id as oauth_config_id",
+      "oauth_configs.redirect_uri as redirect_uri",
+      "oauth_configs.updated_at as oauth_version",
+    ]);
 }

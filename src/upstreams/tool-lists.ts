@@ -1,5 +1,5 @@
 import { type Owner, Problem, type World } from "../base/index.ts";
-import type { ToolDefinition, Upstream } from "./upstream.ts";
+import { sharedOwner, type ToolDefinition, type Upstream, usesClientCredentials } from "./upstream.ts";
 import type { Upstreams } from "./upstreams.ts";
 
 /** Lists an upstream's tools over MCP, with `owner`'s credential where it is per person; handed over in app.ts. */
@@ -37,7 +37,8 @@ export class ToolLists {
   /** Somebody connected an account: a per-person upstream whose list is missing or old can be read now. */
   connected(owner: Owner, id: string): void {
     const upstream = this.#parts.upstreams.find(id);
-    if (upstream?.perUser && !upstream.disabled && isDue(upstream, this.#now())) void this.refresh(id, owner);
+    if (!upstream || upstream.disabled) return;
+    if (upstream.shared || (upstream.perUser && isDue(upstream, this.#now()))) void this.refresh(id, owner);
   }
 
   /** Reads every list that is due, a few at once; called by a timer. Resolves when they are through. */
@@ -62,6 +63,7 @@ export class ToolLists {
     try {
       const by = await this.#owner(upstream, owner);
       if (upstream.perUser && !by) return;
+      if (upstream.shared && !(await this.#isShared(upstream))) return;
       const tools = await this.#parts.probe(upstream, by);
       // An address changed meanwhile has other tools.
       if (upstreams.find(id)?.generation === upstream.generation) await upstreams.recordTools(id, tools);
@@ -87,6 +89,12 @@ export class ToolLists {
     if (!upstream.perUser || named) return named;
     const owner: Owner = { mode: "discovery", id: upstream.id };
     return (await this.#parts.hasCredential(owner, upstream.id)) ? owner : undefined;
+  }
+
+  /** Whether the shared credential is there, or can be had without a person. What is dead waits for an administrator. */
+  async #isShared(upstream: Upstream): Promise<boolean> {
+    if (usesClientCredentials(upstream)) return upstream.state !== "needs_reauth";
+    return this.#parts.hasCredential(sharedOwner(upstream), upstream.id);
   }
 
   #now(): number {

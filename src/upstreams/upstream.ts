@@ -1,4 +1,4 @@
-import type { Hidden } from "../base/index.ts";
+import type { Hidden, Owner, Tls } from "../base/index.ts";
 import type { Tx } from "../db/index.ts";
 
 export const authTypes = [
@@ -33,11 +33,25 @@ export interface ToolDefinition {
   [key: string]: unknown;
 }
 
+/** `client_credentials` (RFC 6749 §4.4): the gateway's own token, nobody consents. */
+export const grantTypes = ["authorization_code", "client_credentials"] as const;
+export type GrantType = (typeof grantTypes)[number];
+
+export const authMethods = ["client_secret_basic", "client_secret_post", "private_key_jwt"] as const;
+
 /** What the administrator said about the upstream's authorization server; all of it optional but the redirect. */
 export interface OAuthSettings {
+  /** Absent: `authorization_code`. */
+  grantType?: GrantType;
   clientId?: string;
   /** The value is sealed in the database; this only says that there is one. */
   hasClientSecret: boolean;
+  /** The same for the key that signs client assertions (RFC 7523 §2.2). */
+  hasPrivateKey?: boolean;
+  /** `kid` of the assertions; absent: that of the JWK, if it has one. */
+  privateKeyId?: string;
+  /** How a given client proves itself at the token endpoint; absent: what fits the metadata. */
+  authMethod?: (typeof authMethods)[number];
   authorizeUrl?: string;
   tokenUrl?: string;
   registrationUrl?: string;
@@ -69,8 +83,12 @@ export interface Upstream {
   readonly authType: AuthType;
   /** Whether each owner brings a credential of their own. */
   readonly perUser: boolean;
+  /** Whether one credential of the upstream's own (owner mode `shared`) is used for everybody's calls. */
+  readonly shared?: boolean;
   /** Static headers for every request, lower-case names. */
   readonly headers: Readonly<Record<string, Hidden>>;
+  /** Absent: the public authorities are trusted and no certificate of ours is shown. */
+  readonly tls?: Tls;
   /** Names that each owner gives values for, as the administrator spelled them; empty unless `per_user_headers`. */
   readonly perUserHeaderKeys: readonly string[];
   /** Original tool names; `["*"]` is all of them, `[]` none. */
@@ -90,9 +108,21 @@ export interface Upstream {
   /** The row of `oauth_configs` and the redirect URI shown since creation; set for upstreams with OAuth. */
   readonly oauthConfigId?: string;
   readonly redirectUri?: string;
+  /** Differs between two readings in one transaction when client, secret, key or endpoints changed between them. */
+  readonly oauthVersion?: number;
   readonly lastFailure?: Failure;
   readonly createdAt: number;
   readonly updatedAt: number;
+}
+
+/** Whether the gateway obtains the shared credential by itself. */
+export function usesClientCredentials({ oauth }: { oauth?: Pick<OAuthSettings, "grantType"> }): boolean {
+  return oauth?.grantType === "client_credentials";
+}
+
+/** Whose the credential of an `oauth` upstream is: the upstream's own. No person has it, and it lists tools too. */
+export function sharedOwner(upstream: { id: string }): Owner {
+  return { mode: "shared", id: upstream.id };
 }
 
 /** What must follow a change of an upstream, in the same transaction; handed over in app.ts. */
@@ -129,6 +159,7 @@ function authorizationOf(upstream: Upstream): string {
   const { oauth } = upstream;
   return JSON.stringify([
     upstream.authType,
+    oauth?.grantType,
     oauth?.clientId,
     oauth?.authorizeUrl,
     oauth?.tokenUrl,

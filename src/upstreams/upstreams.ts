@@ -1,9 +1,11 @@
-import { newId, Problem, type Seal, type Settings, type World } from "../base/index.ts";
+import { type RawBuilder, sql } from "kysely";
+import { newId, Problem, type Seal, type Settings, sameTls, type World } from "../base/index.ts";
 import type { Database, Row, Tx } from "../db/index.ts";
-import { checkDefinition, type Definition, type DefinitionPatch, invalid } from "./definition.ts";
+import { checkDefinition, type Definition, type DefinitionBody, type DefinitionPatch } from "./definition.ts";
+import { lostFailure } from "./lost-credential.ts";
 import { OAuthRecords, type RecordedOAuth } from "./oauth-records.ts";
-import { refuseReaimedSecret } from "./redaction.ts";
-import { definitionColumns, ownTimes, readUpstream, type UpstreamRow } from "./rows.ts";
+import { mergePatch } from "./patch.ts";
+import { definitionColumns, readUpstream, type UpstreamRow } from "./rows.ts";
 import { Snapshot } from "./snapshot.ts";
 import {
   authorizationMoved,
@@ -24,6 +26,8 @@ export interface UpstreamsParts {
   seal: Seal;
   settings: Settings;
 }
+
+type Changes = { [column in keyof Row<"upstreams">]?: Row<"upstreams">[column] | RawBuilder<never> };
 
 /** Work of the caller that belongs into the same transaction (for example the keys named in `vk_configs`). */
 export type Also = (tx: Tx, upstream: Upstream) => Promise<void>;
@@ -82,6 +86,11 @@ export class Upstreams {
     return newId(this.#world, "mcp");
   }
 
+  /** `checkDefinition` for this gateway: what its operator allows decides whether a certificate may stay unchecked. */
+  check(body: DefinitionBody): Definition {
+    return checkDefinition(body, undefined, (url) => this.#world.outbound.isNamed(url));
+  }
+
   /** Stores a checked definition; with `found`, also what discovery and registration came to. 409 when the name is taken. */
   async create(
     definition: Definition,
@@ -109,7 +118,8 @@ export class Upstreams {
    * `name_taken`, 400 `immutable_field`, `secret_required` and what `checkDefinition` throws.
    */
   async update(id: string, patch: DefinitionPatch, also?: Also): Promise<Upstream> {
-    return this.#change(id, (before, row) => mergePatch(before, row, patch), also);
+    const isNamed = (url: URL) => this.#world.outbound.isNamed(url);
+    return this.#change(id, (before, row) => mergePatch(before, row, patch, isNamed), also);
   }
 
   /** Replaces the whole definition, address and kind included: only the configuration file may. */
@@ -138,20 +148,66 @@ export class Upstreams {
     await this.#set(id, {
       tools_json: JSON.stringify(tools),
       tools_synced_at: this.#world.now().getTime(),
-      state: "healthy",
-      failure_json: null,
+      // Read with a credential that died meanwhile: only a new one ends that.
+      state: sql`case state when 'needs_reauth' then state else 'healthy' end`,
+      failure_json: sql`case state when 'needs_reauth' then failure_json end`,
     });
   }
 
-  /** `undefined`: it works again. A failure leaves the tools as they were last read. */
+  /** `undefined`: it works again. A failure leaves the tools as they were last read, and a lost credential the reason. */
   async recordFailure(id: string, failure: Failure | undefined): Promise<void> {
     const upstream = this.find(id);
     if (!upstream || (!failure && !upstream.lastFailure)) return;
     const failed: UpstreamState = upstream.toolsSyncedAt === undefined ? "error" : "unstable";
+    const json = failure ? JSON.stringify(failure) : null;
     await this.#set(id, {
-      state: failure ? failed : "healthy",
-      failure_json: failure ? JSON.stringify(failure) : null,
+      state: sql`case state when 'needs_reauth' then state else ${failure ? failed : "healthy"} end`,
+      failure_json: sql`case state when 'needs_reauth' then failure_json else ${json} end`,
     });
+  }
+
+  /** The shared credential is dead: says so, in the transaction in which it died. `reason`: a word of the vault's. */
+  async recordLost(tx: Tx, id: string, reason: string): Promise<void> {
+    const row = await this.#snapshot.row(tx, id);
+    const upstream = row && readUpstream(row, this.#seal, this.#settings);
+    // Gone with its upstream, or left over from when that was of another kind.
+    if (!upstream?.shared) return;
+    const failure = lostFailure(upstream, reason, this.#world.now().getTime());
+    await tx
+      .updateTable("upstreams")
+      .set({ state: "needs_reauth", failure_json: JSON.stringify(failure) })
+      .where("id", "=", id)
+      .execute();
+    await this.#note(tx, id);
+  }
+
+  /** There is a shared credential again, or a new attempt at one. */
+  async recordRegained(tx: Tx, id: string): Promise<void> {
+    const result = await tx
+      .updateTable("upstreams")
+      .set((eb) => ({
+        state: eb
+          .case()
+          .when("tools_synced_at", "is", null)
+          .then("pending_verification")
+          .else("healthy")
+          .end(),
+        failure_json: null,
+      }))
+      .where("id", "=", id)
+      .where("state", "=", "needs_reauth")
+      .executeTakeFirst();
+    if (result.numUpdatedRows > 0n) await this.#note(tx, id);
+  }
+
+  /** Does `work` in one transaction if the upstream is still the one that was looked at; else 404 or 409 `mcp_client_changed`. */
+  async whileUnchanged(upstream: Upstream, work: (tx: Tx) => Promise<void>): Promise<void> {
+    await this.#database.transaction(async (tx) => {
+      const row = await this.#lockedRow(tx, upstream.id);
+      if (row.generation !== upstream.generation) throw changedMeanwhile();
+      await work(tx);
+    });
+    await this.#snapshot.settled();
   }
 
   async setState(id: string, state: UpstreamState): Promise<void> {
@@ -191,14 +247,15 @@ export class Upstreams {
     const moved = authorizationMoved(before, after);
     const addressed = before.url.href !== after.url.href;
     const reheaded = headersOf(before) !== headersOf(after) || !sameHeaderKeys(before, after);
+    const otherwise = reheaded || !sameTls(before.tls, after.tls);
     const changed =
-      moved || reheaded || JSON.stringify(definitionOf(before)) !== JSON.stringify(definitionOf(after));
+      moved || otherwise || JSON.stringify(definitionOf(before)) !== JSON.stringify(definitionOf(after));
     if (!changed) return after;
     await tx
       .updateTable("upstreams")
       .set({
         updated_at: this.#world.now().getTime(),
-        ...(moved || reheaded ? { generation: before.generation + 1 } : {}),
+        ...(moved || otherwise ? { generation: before.generation + 1 } : {}),
         ...(moved ? { state: "pending_verification", failure_json: null } : {}),
         ...(addressed ? { era: null, tools_json: null, tools_synced_at: null } : {}),
       })
@@ -223,8 +280,7 @@ export class Upstreams {
       await this.#records.reset(tx, row, definition);
       return;
     }
-    if (definition.clientSecret !== "keep" && definition.oauth.clientId)
-      await this.#records.setSecret(tx, row, definition.clientSecret);
+    if (definition.oauth.clientId) await this.#records.keepProof(tx, row, before.oauth, definition);
     // The next person is asked for these; who connected before keeps what was granted then.
     const { scopes } = definition.oauth;
     if (scopes.length > 0) await this.#records.setScopes(tx, row, scopes);
@@ -258,7 +314,7 @@ export class Upstreams {
     if (taken) throw nameTaken();
   }
 
-  async #set(id: string, values: Partial<Row<"upstreams">>): Promise<void> {
+  async #set(id: string, values: Changes): Promise<void> {
     await this.#database.transaction(async (tx) => {
       const result = await tx.updateTable("upstreams").set(values).where("id", "=", id).executeTakeFirst();
       if (result.numUpdatedRows > 0n) await this.#note(tx, id);
@@ -290,49 +346,8 @@ function headersOf(upstream: Upstream): string {
   return JSON.stringify(Object.entries(upstream.headers).map(([name, value]) => [name, value.reveal()]));
 }
 
-const immutable = [
-  "connection_type",
-  "auth_type",
-  "connection_string",
-  "client_id",
-  "oauth_config_id",
-] as const;
-
-function mergePatch(before: Upstream, row: UpstreamRow, patch: DefinitionPatch): Definition {
-  const { client_id, oauth_config_id, ...current } = definitionOf(before);
-  if (patch.user_headers !== undefined) {
-    const message = "user_headers is read when an MCP client is created, not later. Leave it out.";
-    throw invalid("unsupported_field", message, "user_headers");
-  }
-  for (const field of immutable) {
-    // Attack case MC-22: an address that people connected to is not changed under their tokens.
-    if (
-      patch[field] === undefined ||
-      isSame(field, patch[field], { client_id, oauth_config_id, ...current }[field])
-    )
-      continue;
-    throw invalid("immutable_field", `${field} cannot be changed. Create another MCP client instead.`, field);
-  }
-  const { client_id: _id, oauth_config_id: _config, ...changes } = patch;
-  const own = ownTimes(row);
-  const definition = checkDefinition(
-    { ...current, ...changes, oauth_config: mergeOAuth(current.oauth_config, patch.oauth_config) },
-    before,
-  );
-  if (patch.tool_execution_timeout === undefined) definition.timeoutMs = own.timeoutMs;
-  if (patch.tool_sync_interval === undefined) definition.syncIntervalMs = own.syncIntervalMs;
-  refuseReaimedSecret(before, definition);
-  return definition;
-}
-
-function isSame(field: (typeof immutable)[number], sent: string, stored: string | undefined): boolean {
-  return sent === stored || (field === "connection_string" && URL.parse(sent)?.href === stored);
-}
-
-function mergeOAuth(current: DefinitionPatch["oauth_config"], patch: DefinitionPatch["oauth_config"]) {
-  if (patch === undefined || !current) return current ?? patch;
-  // RFC 7396: null removes; here the whole oauth_config goes back to nothing given.
-  return patch === null ? {} : { ...current, ...patch };
+function changedMeanwhile(): Problem {
+  return new Problem("conflict", "mcp_client_changed", "The MCP client was changed meanwhile. Try again.");
 }
 
 function nameTaken(): Problem {

@@ -1,6 +1,7 @@
 import type { DefinitionBody } from "./definition.ts";
 import { redacted } from "./redaction.ts";
-import type { Upstream } from "./upstream.ts";
+import { tlsConfigOf } from "./tls-config.ts";
+import { type Upstream, usesClientCredentials } from "./upstream.ts";
 
 const MINUTE_MS = 60_000;
 
@@ -19,6 +20,7 @@ export function definitionOf(upstream: Upstream): DefinitionView {
       ? { per_user_header_keys: [...upstream.perUserHeaderKeys] }
       : {}),
     ...(upstream.oauth ? { oauth_config: oauthOf(upstream), oauth_config_id: upstream.oauthConfigId } : {}),
+    ...(upstream.tls ? { tls_config: tlsConfigOf(upstream.tls) } : {}),
     tools_to_execute: [...upstream.toolsToExecute],
     allowed_extra_headers: [...upstream.allowedExtraHeaders],
     allow_on_all_virtual_keys: upstream.allowOnAllVirtualKeys,
@@ -33,6 +35,10 @@ function oauthOf(upstream: Upstream): NonNullable<DefinitionBody["oauth_config"]
   return {
     client_id: oauth.clientId,
     client_secret: oauth.hasClientSecret ? redacted : undefined,
+    grant_type: oauth.grantType,
+    token_endpoint_auth_method: oauth.authMethod,
+    private_key: oauth.hasPrivateKey ? redacted : undefined,
+    private_key_id: oauth.privateKeyId,
     authorize_url: oauth.authorizeUrl,
     token_url: oauth.tokenUrl,
     registration_url: oauth.registrationUrl,
@@ -41,7 +47,7 @@ function oauthOf(upstream: Upstream): NonNullable<DefinitionBody["oauth_config"]
     resource: oauth.resource,
     redirect: oauth.redirect,
     profile: oauth.profile,
-    redirect_uri: upstream.redirectUri,
+    redirect_uri: usesClientCredentials(upstream) ? undefined : upstream.redirectUri,
   };
 }
 

@@ -1,15 +1,17 @@
 import type { Owner } from "../base/index.ts";
 import type { Row, Tx } from "../db/index.ts";
+import { findDefault } from "./accounts.ts";
 import type { NewSecret } from "./credential.ts";
 import { noteBinding, type VaultParts } from "./parts.ts";
 import { putCredential } from "./put.ts";
-import { queueRevocation } from "./revocation.ts";
+import { disownSecret } from "./revocation.ts";
 import { openSecret, type Secret } from "./secret.ts";
 
 /**
  * Moves what was connected during a consent to the identity it was for, in the transaction of the submit. The secret is
  * sealed anew for its owner; an existing row keeps `id` and `created_at`. Returns the upstream ids that moved.
- * What cannot move (access lost, or it does not open) is given up, and the provider is told.
+ * What cannot move (access lost, it does not open, or it would replace another account than the person was asked about) is
+ * given up, and the provider is told.
  */
 export async function adoptCredentials(
   parts: VaultParts,
@@ -42,15 +44,23 @@ async function move(parts: VaultParts, tx: Tx, row: Row<"credentials">, owner: O
   // Not active: the upstream changed since, and what was given then is not what it wants now.
   const stored =
     row.status === "active" &&
-    (await putCredential(parts, tx, { ...place, owner, secret: given(row, secret) }));
+    (await putCredential(parts, tx, {
+      ...place,
+      owner,
+      // Somebody who keeps several connects the one that is used when none is named.
+      account: (await findDefault(tx, { owner, upstreamId: row.upstream_id }))?.account ?? row.account,
+      secret: given(row, secret),
+      replaces: row.replaces_subject ?? undefined,
+    }));
   if (stored) return true;
-  await queueRevocation(parts, tx, {
+  const disowned = {
     credentialId: row.id,
     owner,
     upstreamId: row.upstream_id,
     oauthConfigId: row.oauth_config_id ?? undefined,
     secret,
-  });
+  };
+  await disownSecret(parts, tx, disowned, row.subject);
   return false;
 }
 
@@ -64,6 +74,7 @@ function given(row: Row<"credentials">, secret: Secret): NewSecret {
     expiresAt: row.expires_at ?? undefined,
     scopes: row.scopes_json === null ? undefined : JSON.parse(row.scopes_json),
     subject: row.subject ?? undefined,
+    subjectName: row.subject_name ?? undefined,
     oauthConfigId: row.oauth_config_id ?? "",
   };
 }

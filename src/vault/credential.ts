@@ -19,6 +19,8 @@ export interface Credential {
   scopes?: readonly string[];
   /** The provider's own id of the account, when it told us one. */
   subject?: string;
+  /** What the provider calls it, for people to read. */
+  subjectName?: string;
   oauthConfigId?: string;
   createdAt: number;
   updatedAt: number;
@@ -34,7 +36,10 @@ export type NewSecret =
       expiresAt?: number;
       scopes?: readonly string[];
       subject?: string;
+      subjectName?: string;
       oauthConfigId: string;
+      /** Set: obtained with our own client credentials, and again in the same way (RFC 6749 §4.4). */
+      grant?: "client_credentials";
       /** Whose token it is. A refresh token is never sent to another issuer (MCP authorization, server binding). */
       issuer?: string;
     }

@@ -3,6 +3,8 @@
  * calls wait, moved, orphaned, revoked and told to the provider. Nobody else sees a secret as a value. How a person gives
  * us a credential is connect/'s business; whether somebody may use an upstream is access/'s.
  */
+
+export type { AccountLabels } from "./account-labels.ts";
 export {
   bindingKey,
   type Credential,
@@ -11,6 +13,7 @@ export {
   type NewSecret,
   type Opened,
 } from "./credential.ts";
+export type { Account, Held, HeldData } from "./held.ts";
 export type { ProviderAuthorization, VaultParts } from "./parts.ts";
 export type { PutCredential } from "./put.ts";
 export {

@@ -1,8 +1,8 @@
 import type * as oauth from "oauth4webapi";
 import type { Audit } from "../audit/index.ts";
-import type { Hidden, Owner, Seal, World } from "../base/index.ts";
+import type { Hidden, Owner, Seal, Tls, World } from "../base/index.ts";
 import type { Database, Db, Flows, Outbox, Tx } from "../db/index.ts";
-import type { AuthMethod, ProviderFacts } from "../upstreams/index.ts";
+import type { AuthMethod, ProviderFacts, Upstreams } from "../upstreams/index.ts";
 import { bindingKey } from "./credential.ts";
 
 /** How we are a client of one upstream's authorization server; upstreams/ recorded it. */
@@ -15,8 +15,14 @@ export interface ProviderAuthorization {
   /** Of what `clientAuth` is made, to make it again when nothing is recorded any more. */
   authMethod: AuthMethod;
   clientSecret?: Hidden;
+  privateKey?: Hidden;
+  privateKeyId?: string;
+  /** Asked for where no person does (RFC 6749 §4.4.2). */
+  scopes?: readonly string[];
   resource?: string;
   facts?: ProviderFacts;
+  /** The upstream's; for a server of the same origin. */
+  tls?: Tls;
 }
 
 export interface VaultParts {
@@ -29,13 +35,27 @@ export interface VaultParts {
   oauth: {
     /** From the database only, no network; inside a transaction through it. Undefined when there is none (any more). */
     recorded(upstream: { id: string }, db?: Tx): Promise<ProviderAuthorization | undefined>;
+    /** What is recorded, or else discovery now (network); throws `Problem`. For tokens that we obtain ourselves. */
+    prepareOwn?(upstreamId: string): Promise<ProviderAuthorization>;
   };
+  /** Told in the same transaction what becomes of the credential that an upstream has itself (owner mode `shared`). */
+  upstreams?: Pick<Upstreams, "recordLost" | "recordRegained">;
 }
 
 export interface Binding {
   owner: Owner;
   upstreamId: string;
   account: string;
+}
+
+/** A shared credential died: its upstream says so from the same moment. Others concern nobody but their owner. */
+export async function noteLost(
+  parts: VaultParts,
+  tx: Tx,
+  { owner, upstreamId }: Pick<Binding, "owner" | "upstreamId">,
+  reason: string,
+): Promise<void> {
+  if (owner.mode === "shared") await parts.upstreams?.recordLost(tx, upstreamId, reason);
 }
 
 /** The columns that say whose a row is, as a `where`. */
@@ -53,6 +73,10 @@ export function findRow(db: Db | Tx, binding: Binding) {
     .where("upstream_id", "=", where.upstream_id)
     .where("account", "=", where.account)
     .executeTakeFirst();
+}
+
+export function findById(db: Db | Tx, id: string) {
+  return db.selectFrom("credentials").selectAll().where("id", "=", id).executeTakeFirst();
 }
 
 /** Tells every cache that this binding changed. */

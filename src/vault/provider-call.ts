@@ -1,4 +1,4 @@
-import { JsonFault, OutboundError, parseStrictJson } from "../base/index.ts";
+import { JsonFault, OutboundError, parseStrictJson, type Tls } from "../base/index.ts";
 import type { Delivery } from "../db/index.ts";
 import { type RevocationCall, type RevocationTokens, revocationRequest } from "../upstreams/index.ts";
 import type { VaultParts } from "./parts.ts";
@@ -12,12 +12,19 @@ export async function callProvider(
   parts: Pick<VaultParts, "world">,
   call: RevocationCall,
   tokens: RevocationTokens,
+  tls?: Tls,
 ): Promise<Delivery> {
   const request = revocationRequest(call, tokens);
   if (!request) return { done: true, outcome: "nothing_to_revoke" };
   const { url, ...init } = request;
   try {
-    const bounds = { policy: "admin", maxBytes: MAX_BYTES, timeoutMs: TIMEOUT_MS, redirects: 0 } as const;
+    const bounds = {
+      policy: "admin",
+      maxBytes: MAX_BYTES,
+      timeoutMs: TIMEOUT_MS,
+      redirects: 0,
+      tls,
+    } as const;
     const response = await parts.world.outbound.fetch(url, { ...init, ...bounds });
     const { status } = response;
     if (status >= 500 || TRANSIENT_STATUS.has(status)) return { done: false, outcome: `status_${status}` };

@@ -1,8 +1,9 @@
 import { newId, type Owner } from "../base/index.ts";
 import type { Row, Tx } from "../db/index.ts";
+import { willBeDefault } from "./accounts.ts";
 import type { NewSecret } from "./credential.ts";
 import { type Binding, bindingColumns, findRow, noteBinding, type VaultParts } from "./parts.ts";
-import { queueRevocation } from "./revocation.ts";
+import { disownSecret } from "./revocation.ts";
 import { openSecret, sealSecret, secretOf } from "./secret.ts";
 
 export interface PutCredential {
@@ -10,6 +11,8 @@ export interface PutCredential {
   upstreamId: string;
   account: string;
   secret: NewSecret;
+  /** The account (its `subject`) whose place the new one may take, because the person said so. */
+  replaces?: string;
   /** What `generationOf` said when the work began; another value now means that something changed meanwhile. */
   expectGeneration?: number;
 }
@@ -24,7 +27,8 @@ const ROUNDS = 5;
 
 /**
  * Inserts the credential of a binding, or replaces it in place: same id, same `created_at`, generation + 1. Undefined,
- * and nothing stored, when access was lost or the generation is not the expected one.
+ * and nothing stored, when access was lost, the generation is not the expected one, or the row holds an account that the
+ * person did not agree to replace (UP-31).
  */
 export async function putCredential(
   parts: VaultParts,
@@ -35,9 +39,10 @@ export async function putCredential(
     const row = await findRow(tx, given);
     if (given.expectGeneration !== undefined && (row?.generation ?? 0) !== given.expectGeneration)
       return undefined;
-    if (row?.orphaned === 1) return undefined;
+    if (row?.orphaned === 1 || (row && swapsUnasked(row, given))) return undefined;
     const stored = row ? await replace(parts, tx, row, given) : await insert(parts, tx, given);
     if (!stored) continue;
+    if (given.owner.mode === "shared") await parts.upstreams?.recordRegained(tx, given.upstreamId);
     await noteBinding(parts, tx, given);
     return stored;
   }
@@ -45,6 +50,7 @@ export async function putCredential(
 }
 
 async function insert(parts: VaultParts, tx: Tx, given: PutCredential): Promise<Stored | undefined> {
+  const isDefault = await willBeDefault(parts, tx, given);
   const now = parts.world.now().getTime();
   const id = newId(parts.world, "cred");
   const inserted = await tx
@@ -53,6 +59,8 @@ async function insert(parts: VaultParts, tx: Tx, given: PutCredential): Promise<
       id,
       ...bindingColumns(given),
       ...secretColumns(parts, { id, ...given }, given.secret),
+      replaces_subject: confirmed(given),
+      is_default: isDefault ? 1 : 0,
       generation: 1,
       created_at: now,
       last_refreshed_at: null,
@@ -74,6 +82,7 @@ async function replace(
     .set({
       ...secretColumns(parts, { id: row.id, ...given }, given.secret),
       generation,
+      replaces_subject: confirmed(given),
       last_refreshed_at: parts.world.now().getTime(),
     })
     .where("id", "=", row.id)
@@ -95,6 +104,7 @@ function secretColumns(parts: VaultParts, place: Binding & { id: string }, secre
     orphaned: 0,
     sealed: sealSecret(parts.seal, place, secretOf(secret, now)),
     subject: oauth?.subject ?? null,
+    subject_name: oauth?.subjectName ?? null,
     expires_at: oauth?.expiresAt ?? null,
     scopes_json: oauth?.scopes ? JSON.stringify(oauth.scopes) : null,
     oauth_config_id: oauth?.oauthConfigId ?? null,
@@ -112,16 +122,33 @@ async function disownReplaced(
   old: Row<"credentials">,
   by: NewSecret,
 ): Promise<void> {
-  if (by.kind !== "oauth" || by.subject === undefined || old.subject === null || old.subject === by.subject)
-    return;
+  if (!isOther(old.subject, by)) return;
   const owner: Owner = { mode: old.owner_mode, id: old.owner_id };
   const secret = openSecret(parts.seal, { id: old.id, owner, upstreamId: old.upstream_id }, old.sealed);
   if (!secret) return;
-  await queueRevocation(parts, tx, {
-    credentialId: old.id,
+  const { id: credentialId, upstream_id: upstreamId } = old;
+  const disowned = {
+    credentialId,
     owner,
-    upstreamId: old.upstream_id,
+    upstreamId,
     oauthConfigId: old.oauth_config_id ?? undefined,
     secret,
-  });
+  };
+  await disownSecret(parts, tx, disowned, old.subject);
+}
+
+/** Kept for the submit; everywhere else the replacing is done with. */
+function confirmed({ owner, replaces }: PutCredential): string | null {
+  return owner.mode === "flow" ? (replaces ?? null) : null;
+}
+
+/** What is connected during a consent is nobody's yet: its move to the identity is what must not swap accounts. */
+function swapsUnasked(row: Row<"credentials">, { owner, secret, replaces }: PutCredential): boolean {
+  return owner.mode !== "flow" && isOther(row.subject, secret) && row.subject !== replaces;
+}
+
+/** Both say whose account it is, and it is not the same one. */
+export function isOther(subject: string | null, secret: NewSecret): boolean {
+  if (subject === null || secret.kind !== "oauth" || secret.subject === undefined) return false;
+  return secret.subject !== subject;
 }

@@ -2,11 +2,12 @@ import * as oauth from "oauth4webapi";
 import { newId, OutboundError, oauthOptions } from "../base/index.ts";
 import type { NewRow, Row, Tx } from "../db/index.ts";
 import type { Warm } from "./cache.ts";
+import { askForOwn } from "./client-credentials.ts";
 import { bindingKey, type Credential } from "./credential.ts";
 import { awaitHolder, returnLease, takeLease } from "./lease.ts";
-import { findRow, noteBinding, type ProviderAuthorization, type VaultParts } from "./parts.ts";
-import { disownSecret } from "./removal.ts";
-import { openSecret, type Secret, sealSecret } from "./secret.ts";
+import { findById, findRow, noteBinding, type ProviderAuthorization, type VaultParts } from "./parts.ts";
+import { disownSecret } from "./revocation.ts";
+import { isRenewable, openSecret, type Secret, sealSecret } from "./secret.ts";
 import { failCredential } from "./standing.ts";
 import { readTokenAnswer, type Token, type TokenAnswer } from "./token-answer.ts";
 
@@ -61,11 +62,11 @@ export class Refresher {
   async #exchange(row: Row<"credentials">, credential: Credential, holder: string): Promise<Refreshed> {
     const secret = openSecret(this.#parts.seal, credential, row.sealed);
     const authorization = await this.#parts.oauth.recorded({ id: credential.upstreamId });
-    if (secret?.kind !== "oauth" || !secret.refreshToken || !belongs(authorization, credential, secret)) {
+    if (secret?.kind !== "oauth" || !isRenewable(secret) || !belongs(authorization, credential, secret)) {
       await failCredential(this.#parts, credential, "authorization_changed", holder);
       return { outcome: "moved" };
     }
-    const answer = await this.#ask(authorization, secret.refreshToken.reveal());
+    const answer = await this.#ask(authorization, secret);
     switch (answer.outcome) {
       case "token":
         this.#failures.delete(credential.id);
@@ -73,23 +74,30 @@ export class Refresher {
         return { outcome: "moved" };
       case "refused":
         // RFC 6749 §5.2: the person must authorize again; a generation that moved meanwhile is left alone.
-        await failCredential(this.#parts, credential, reasonOf(answer.error), holder);
+        await failCredential(this.#parts, credential, reasonOf(answer.error, secret), holder);
         return { outcome: "moved" };
       case "unavailable":
         return this.#backOff(credential, holder, answer);
     }
   }
 
-  async #ask(authorization: ProviderAuthorization, refreshToken: string): Promise<TokenAnswer> {
-    const { server, client, clientAuth, resource, facts } = authorization;
+  async #ask(authorization: ProviderAuthorization, secret: OAuthSecret): Promise<TokenAnswer> {
+    const { server, client, clientAuth, resource, facts, tls } = authorization;
+    if (secret.grant) return askForOwn(this.#parts.world, authorization);
     const endpoint = (server.refresh_endpoint as string | undefined) ?? server.token_endpoint!;
     const target = { ...server, token_endpoint: endpoint };
     try {
-      const response = await oauth.refreshTokenGrantRequest(target, client, clientAuth, refreshToken, {
-        ...oauthOptions(this.#parts.world, endpoint),
-        // RFC 8707 §2.2: the token is for this upstream only.
-        additionalParameters: resource === undefined ? undefined : { resource },
-      });
+      const response = await oauth.refreshTokenGrantRequest(
+        target,
+        client,
+        clientAuth,
+        secret.refreshToken!.reveal(),
+        {
+          ...oauthOptions(this.#parts.world, endpoint, tls),
+          // RFC 8707 §2.2: the token is for this upstream only.
+          additionalParameters: resource === undefined ? undefined : { resource },
+        },
+      );
       const now = this.#parts.world.now().getTime();
       return await readTokenAnswer(server, client, response, now, "refresh", facts?.token);
     } catch (error) {
@@ -143,7 +151,7 @@ export class Refresher {
     secret: OAuthSecret,
   ): Promise<void> {
     for (let round = 0; round < LATE_ROUNDS; round++) {
-      const row = await findRow(tx, credential);
+      const row = (await findById(tx, credential.id)) ?? (await findRow(tx, credential));
       if (!row) break;
       if (row.id !== credential.id) return;
       const held = openSecret(this.#parts.seal, credential, row.sealed);
@@ -154,7 +162,9 @@ export class Refresher {
         .where("id", "=", row.id)
         .where("generation", "=", row.generation)
         .executeTakeFirst();
-      if (stored.numUpdatedRows > 0n) return noteBinding(this.#parts, tx, credential);
+      // It may have another label by now.
+      const binding = { ...credential, account: row.account };
+      if (stored.numUpdatedRows > 0n) return noteBinding(this.#parts, tx, binding);
     }
     const { id: credentialId, owner, upstreamId, oauthConfigId } = credential;
     const disowned = { credentialId, owner, upstreamId, oauthConfigId, secret };
@@ -203,8 +213,8 @@ const REFUSALS = new Set([
   "invalid_target",
 ]);
 
-function reasonOf(error: string): string {
-  return REFUSALS.has(error) ? `refresh_${error}` : "refresh_refused";
+function reasonOf(error: string, { grant }: OAuthSecret): string {
+  return `${grant ? "token" : "refresh"}_${REFUSALS.has(error) ? error : "refused"}`;
 }
 
 /** A refresh token goes only to the issuer and registration it came from (MCP authorization, server binding; UP-18). */

@@ -1,20 +1,26 @@
 import type { Owner } from "../base/index.ts";
 import type { Row, Tx } from "../db/index.ts";
-import { noteBinding, type VaultParts } from "./parts.ts";
-import { type Disowned, noteNotTold, queueRevocation } from "./revocation.ts";
+import { holdAccounts, promoteOldest } from "./accounts.ts";
+import { releaseHeld } from "./held.ts";
+import { noteBinding, noteLost, type VaultParts } from "./parts.ts";
+import { disownSecret, noteNotTold } from "./revocation.ts";
 import { openSecret } from "./secret.ts";
 
 /** Deletes one credential, the pending flows of its binding, and queues the provider's revocation. False: no such row. */
 export async function removeCredential(parts: VaultParts, tx: Tx, id: string): Promise<boolean> {
+  const found = await tx
+    .selectFrom("credentials")
+    .select(["owner_mode", "owner_id", "upstream_id"])
+    .where("id", "=", id)
+    .executeTakeFirst();
+  if (!found) return false;
+  const place = { owner: ownerOf(found), upstreamId: found.upstream_id };
+  await holdAccounts(parts, tx, place);
   const row = await tx.deleteFrom("credentials").where("id", "=", id).returningAll().executeTakeFirst();
   if (!row) return false;
-  await endFlows(
-    parts,
-    tx,
-    { owner: ownerOf(row), upstreamId: row.upstream_id, account: row.account },
-    "revoked",
-  );
+  await endFlows(parts, tx, { ...place, account: row.account }, "revoked");
   await disown(parts, tx, [row]);
+  await promoteOldest(parts, tx, place);
   return true;
 }
 
@@ -65,7 +71,7 @@ export async function removeUpstream(parts: VaultParts, tx: Tx, upstreamId: stri
   return rows.length;
 }
 
-/** Ends connect links and trips to the provider, so that a late callback stores nothing. */
+/** Ends connect links, trips to the provider and what a person was still asked about, so that nothing late is stored. */
 export async function endFlows(
   parts: VaultParts,
   tx: Tx,
@@ -74,6 +80,7 @@ export async function endFlows(
 ): Promise<void> {
   await parts.flows.end(tx, { ...match, kind: "connect" }, outcome);
   await parts.flows.end(tx, { ...match, kind: "state" }, outcome);
+  await releaseHeld(parts, tx, match, outcome);
 }
 
 async function disown(parts: VaultParts, tx: Tx, rows: Row<"credentials">[]): Promise<void> {
@@ -88,31 +95,11 @@ async function disown(parts: VaultParts, tx: Tx, rows: Row<"credentials">[]): Pr
     };
     if (secret) await disownSecret(parts, tx, { ...disowned, secret }, row.subject);
     else await noteNotTold(parts, tx, disowned, "unreadable");
+    await noteLost(parts, tx, { owner, upstreamId: row.upstream_id }, "revoked");
     await noteBinding(parts, tx, { owner, upstreamId: row.upstream_id, account: row.account });
   }
 }
 
-/** Contract section 2: an account that another row still holds is spared; many providers end the whole grant. */
-export async function disownSecret(
-  parts: VaultParts,
-  tx: Tx,
-  disowned: Disowned,
-  subject: string | null,
-): Promise<void> {
-  const holder =
-    subject === null
-      ? undefined
-      : await tx
-          .selectFrom("credentials")
-          .select("id")
-          .where("upstream_id", "=", disowned.upstreamId)
-          .where("subject", "=", subject)
-          .limit(1)
-          .executeTakeFirst();
-  if (!holder) await queueRevocation(parts, tx, disowned);
-  else await noteNotTold(parts, tx, disowned, "account_still_used");
-}
-
-function ownerOf(row: Row<"credentials">): Owner {
+function ownerOf(row: Pick<Row<"credentials">, "owner_mode" | "owner_id">): Owner {
   return { mode: row.owner_mode, id: row.owner_id };
 }

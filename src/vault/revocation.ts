@@ -1,7 +1,13 @@
 import * as oauth from "oauth4webapi";
 import { Hidden, OutboundError, type Owner, oauthOptions, SealFault } from "../base/index.ts";
 import type { Delivery, Settled, Tx } from "../db/index.ts";
-import { type AuthMethod, clientAuthentication, type RevocationCall } from "../upstreams/index.ts";
+import {
+  type AuthMethod,
+  clientAuthentication,
+  type RevocationCall,
+  tlsOf,
+  tlsText,
+} from "../upstreams/index.ts";
 import type { ProviderAuthorization, VaultParts } from "./parts.ts";
 import { callProvider } from "./provider-call.ts";
 import type { Secret } from "./secret.ts";
@@ -28,11 +34,13 @@ type Payload = Record<string, string>;
  */
 export async function queueRevocation(parts: VaultParts, tx: Tx, disowned: Disowned): Promise<void> {
   const { secret, upstreamId } = disowned;
-  if (secret.kind !== "oauth") return;
+  // Empty: a token of our own that was never obtained.
+  if (secret.kind !== "oauth" || secret.accessToken.reveal() === "") return;
   const authorization = await recorded(parts, upstreamId, tx);
   const obstacle = obstacleTo(authorization, disowned, secret.issuer);
   if (obstacle !== undefined) return noteNotTold(parts, tx, disowned, obstacle);
-  const { server, client, authMethod, clientSecret, configId, issuer } = authorization!;
+  const { server, client, authMethod, clientSecret, privateKey, privateKeyId, configId, issuer, tls } =
+    authorization!;
   await parts.outbox.put(
     tx,
     KIND,
@@ -49,10 +57,35 @@ export async function queueRevocation(parts: VaultParts, tx: Tx, disowned: Disow
       client_id: client.client_id,
       auth_method: authMethod,
       client_secret: clientSecret?.reveal(),
+      private_key: privateKey?.reveal(),
+      private_key_id: privateKeyId,
+      tls_origin: tls?.origin,
+      tls: tls && tlsText(tls),
       access_token: secret.accessToken.reveal(),
       refresh_token: secret.refreshToken?.reveal(),
     }),
   );
+}
+
+/** Contract section 2: an account that another row still holds is spared; many providers end the whole grant. */
+export async function disownSecret(
+  parts: VaultParts,
+  tx: Tx,
+  disowned: Disowned,
+  subject: string | null,
+): Promise<void> {
+  const holder =
+    subject === null
+      ? undefined
+      : await tx
+          .selectFrom("credentials")
+          .select("id")
+          .where("upstream_id", "=", disowned.upstreamId)
+          .where("subject", "=", subject)
+          .limit(1)
+          .executeTakeFirst();
+  if (!holder) await queueRevocation(parts, tx, disowned);
+  else await noteNotTold(parts, tx, disowned, "account_still_used");
 }
 
 /** The provider is not told, and why: a word of ours. */
@@ -103,12 +136,14 @@ function callOf({ server, facts }: ProviderAuthorization): RevocationCall | unde
 async function deliver(parts: VaultParts, payload: Payload): Promise<Delivery> {
   const authorization = await authorizationFor(parts, payload);
   if (payload.revocation_call !== undefined) {
-    return callProvider(parts, JSON.parse(payload.revocation_call) as RevocationCall, {
+    const tokens = {
       clientId: authorization.client.client_id,
       clientSecret: authorization.clientSecret?.reveal(),
       accessToken: payload.access_token!,
       refreshToken: payload.refresh_token,
-    });
+    };
+    const call = JSON.parse(payload.revocation_call) as RevocationCall;
+    return callProvider(parts, call, tokens, authorization.tls);
   }
   const outcomes: string[] = [];
   for (const hint of ["refresh_token", "access_token"] as const) {
@@ -122,32 +157,39 @@ async function deliver(parts: VaultParts, payload: Payload): Promise<Delivery> {
   return { done: true, outcome: outcomes[0] ?? REVOKED };
 }
 
-type RevocationTarget = Pick<ProviderAuthorization, "server" | "client" | "clientAuth" | "clientSecret">;
+type RevocationTarget = Pick<
+  ProviderAuthorization,
+  "server" | "client" | "clientAuth" | "clientSecret" | "tls"
+>;
 
 /** As it was when queued; a client secret that was replaced since is used when it is still the same client. */
 async function authorizationFor(parts: VaultParts, payload: Payload): Promise<RevocationTarget> {
   const { issuer = "", revocation_endpoint, client_id = "", client_secret, auth_method } = payload;
+  const { private_key, private_key_id: privateKeyId } = payload;
   const now = await recorded(parts, payload.upstream_id);
   const same =
     now?.configId === payload.oauth_config_id && now?.issuer === issuer && now.client.client_id === client_id;
   const secret = client_secret === undefined ? undefined : new Hidden(client_secret);
+  const privateKey = private_key === undefined ? undefined : new Hidden(private_key);
+  const proof = { clientSecret: secret, privateKey, privateKeyId };
   return {
     server: { issuer, revocation_endpoint },
     client: { client_id },
-    clientAuth: same ? now.clientAuth : clientAuthentication(auth_method as AuthMethod, secret),
+    clientAuth: same ? now.clientAuth : clientAuthentication(auth_method as AuthMethod, proof),
     clientSecret: same ? now.clientSecret : secret,
+    tls: now || payload.tls === undefined ? now?.tls : tlsOf(payload.tls_origin!, payload.tls),
   };
 }
 
 async function revoke(
   parts: VaultParts,
-  { server, client, clientAuth }: RevocationTarget,
+  { server, client, clientAuth, tls }: RevocationTarget,
   token: string,
   hint: string,
 ): Promise<Delivery> {
   try {
     const { status } = await oauth.revocationRequest(server, client, clientAuth, token, {
-      ...oauthOptions(parts.world, server.revocation_endpoint!),
+      ...oauthOptions(parts.world, server.revocation_endpoint!, tls),
       additionalParameters: { token_type_hint: hint },
     });
     // RFC 7009 §2.2.1: 503 asks to try again; other refusals will not change.

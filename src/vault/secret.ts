@@ -4,7 +4,15 @@ import type { Credential, NewSecret } from "./credential.ts";
 
 /** An opened secret, in memory only. `issuer`: whose token it is; it is sent to no other. */
 export type Secret =
-  | { kind: "oauth"; accessToken: Hidden; refreshToken?: Hidden; issuer?: string; issuedAt: number }
+  | {
+      kind: "oauth";
+      accessToken: Hidden;
+      refreshToken?: Hidden;
+      issuer?: string;
+      issuedAt: number;
+      /** Set: a new one is obtained with our own client credentials. */
+      grant?: "client_credentials";
+    }
   | { kind: "headers"; headers: Readonly<Record<string, Hidden>> };
 
 /** What a ciphertext belongs to (attack rule R11): it opens in no other row, for no other owner or upstream. */
@@ -36,8 +44,13 @@ export function openSecret(
 
 export function secretOf(given: NewSecret, issuedAt: number): Secret {
   if (given.kind === "headers") return { kind: "headers", headers: given.headers };
-  const { accessToken, refreshToken, issuer } = given;
-  return { kind: "oauth", accessToken, refreshToken, issuer, issuedAt };
+  const { accessToken, refreshToken, issuer, grant } = given;
+  return { kind: "oauth", accessToken, refreshToken, issuer, issuedAt, grant };
+}
+
+/** Whether a new token can be had without a person. */
+export function isRenewable(secret: Secret): boolean {
+  return secret.kind === "oauth" && (secret.refreshToken !== undefined || secret.grant !== undefined);
 }
 
 /** The credential of a row, without its secret. */
@@ -55,6 +68,7 @@ export function readCredential(row: Omit<Row<"credentials">, "sealed">): Credent
     expiresAt: row.expires_at ?? undefined,
     scopes: row.scopes_json === null ? undefined : JSON.parse(row.scopes_json),
     subject: row.subject ?? undefined,
+    subjectName: row.subject_name ?? undefined,
     oauthConfigId: row.oauth_config_id ?? undefined,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
@@ -72,6 +86,7 @@ interface PlainOAuth {
   refresh?: string;
   issuer?: string;
   issued_at: number;
+  grant?: "client_credentials";
 }
 
 interface PlainHeaders {
@@ -90,6 +105,7 @@ function plain(secret: Secret): PlainOAuth | PlainHeaders {
     refresh: secret.refreshToken?.reveal(),
     issuer: secret.issuer,
     issued_at: secret.issuedAt,
+    grant: secret.grant,
   };
 }
 
@@ -104,5 +120,6 @@ function parse(value: PlainOAuth | PlainHeaders): Secret {
     refreshToken: value.refresh === undefined ? undefined : new Hidden(value.refresh),
     issuer: value.issuer,
     issuedAt: value.issued_at,
+    grant: value.grant,
   };
 }

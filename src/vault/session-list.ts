@@ -17,6 +17,8 @@ export interface SessionRow {
   user_name: string | null;
   key_name: string | null;
   account: string;
+  /** 0 or 1; null when it is the only account of its owner there. */
+  is_default: number | null;
   created_at: number;
   updated_at: number | null;
   expires_at: number | null;
@@ -93,6 +95,12 @@ function visible(db: Db, scope: SessionScope, now: number) {
   );
 }
 
+const isDefaultOfSeveral = sql<number | null>`case when exists (
+  select 1 from credentials as other
+  where other.owner_mode = credentials.owner_mode and other.owner_id = credentials.owner_id
+    and other.upstream_id = credentials.upstream_id and other.account <> credentials.account
+) then credentials.is_default end`;
+
 function credentialRows(db: Db, scope: SessionScope) {
   return db
     .selectFrom("credentials")
@@ -101,6 +109,7 @@ function credentialRows(db: Db, scope: SessionScope) {
     .select(["oauth_config_id", "scopes_json"])
     .select(sql<SessionRow["kind"]>`case kind when 'oauth' then 'token' else 'header' end`.as("kind"))
     .select(sql<SessionRow["status"]>`case orphaned when 1 then 'orphaned' else status end`.as("status"))
+    .select(isDefaultOfSeveral.as("is_default"))
     .where("owner_mode", "in", LISTED)
     .$if(scope !== "all", (query) =>
       query.where("owner_mode", "=", (scope as Owner).mode).where("owner_id", "=", (scope as Owner).id),
@@ -138,6 +147,7 @@ function flowRows(db: Db, scope: SessionScope, now: number) {
     .select(sql<string | null>`cast(null as text)`.as("scopes_json"))
     .select(sql<SessionRow["kind"]>`'flow'`.as("kind"))
     .select(sql<SessionRow["status"]>`'pending'`.as("status"))
+    .select(sql<number | null>`cast(null as integer)`.as("is_default"))
     .where("flows.kind", "=", "connect")
     .where("flows.ended_at", "is", null)
     .where("flows.expires_at", ">", now)

@@ -2,7 +2,7 @@ import { sql } from "kysely";
 import type { Owner } from "../base/index.ts";
 import type { Tx } from "../db/index.ts";
 import type { Credential } from "./credential.ts";
-import { noteBinding, noteUpstream, type VaultParts } from "./parts.ts";
+import { noteBinding, noteLost, noteUpstream, type VaultParts } from "./parts.ts";
 import { endFlows } from "./removal.ts";
 
 const raised = sql<number>`generation + 1`;
@@ -45,7 +45,7 @@ export async function demandReauth(
   upstreamId: string,
   reason: string,
 ): Promise<void> {
-  await tx
+  const rows = await tx
     .updateTable("credentials")
     .set({
       status: sql<"needs_reauth">`case kind when 'oauth' then 'needs_reauth' else 'needs_update' end`,
@@ -54,7 +54,10 @@ export async function demandReauth(
       updated_at: parts.world.now().getTime(),
     })
     .where("upstream_id", "=", upstreamId)
+    .returning(["owner_mode", "owner_id"])
     .execute();
+  for (const row of rows)
+    await noteLost(parts, tx, { owner: { mode: row.owner_mode, id: row.owner_id }, upstreamId }, reason);
   await endFlows(parts, tx, { upstreamId }, "upstream_changed");
   await noteUpstream(parts, tx, upstreamId);
 }
@@ -85,6 +88,7 @@ export async function failCredential(
       .$if(holder !== undefined, (query) => query.where("refresh_holder", "=", holder!))
       .executeTakeFirst();
     if (result.numUpdatedRows === 0n) return false;
+    await noteLost(parts, tx, credential, reason);
     await noteBinding(parts, tx, credential);
     parts.world.log.info("credential.lost", {
       credential: credential.id,

@@ -1,4 +1,4 @@
-import { decodeJwt } from "jose";
+import { decodeJwt, type JWTPayload } from "jose";
 import * as oauth from "oauth4webapi";
 import { Hidden, JsonFault, type JsonObject, parseStrictJson } from "../base/index.ts";
 import { type PlainTokenAnswer, plainTokenAnswer, type TokenRules } from "../upstreams/index.ts";
@@ -9,7 +9,9 @@ export interface Token {
   refreshToken?: Hidden;
   expiresAt?: number;
   scopes?: string[];
+  /** The account, by the provider's own id and by what people call it there; absent when the provider told none. */
   subject?: string;
+  subjectName?: string;
 }
 
 /**
@@ -37,7 +39,7 @@ export async function readTokenAnswer(
   client: oauth.Client,
   response: Response,
   now: number,
-  grant: "code" | "refresh",
+  grant: "code" | "refresh" | "client",
   rules?: TokenRules,
 ): Promise<TokenAnswer> {
   const given = await readObject(response);
@@ -49,14 +51,22 @@ export async function readTokenAnswer(
   if (!answer) return { outcome: "unavailable", reason: "malformed_token" };
   const again = new Response(JSON.stringify(answer), { headers: { "content-type": "application/json" } });
   try {
-    if (grant === "refresh") await oauth.processRefreshTokenResponse(server, client, again);
+    // RFC 6749 §4.4.3: with our own credentials the grant can always be used again.
+    if (grant === "client") delete answer.refresh_token;
+    if (grant === "client") await oauth.processClientCredentialsResponse(server, client, again);
+    else if (grant === "refresh") await oauth.processRefreshTokenResponse(server, client, again);
     else await oauth.processAuthorizationCodeResponse(server, client, again);
   } catch {
     return { outcome: "unavailable", reason: "malformed_token" };
   }
+  const claims = claimsOf(body.id_token, server, client, now);
   return {
     outcome: "token",
-    token: { ...tokenOf(answer, now), subject: subjectOf(body.id_token, server, client, now) ?? account },
+    token: {
+      ...tokenOf(answer, now),
+      subject: subjectOf(claims) ?? account,
+      subjectName: nameOf(claims) ?? nameOf(body),
+    },
   };
 }
 
@@ -137,23 +147,43 @@ function tokenOf(answer: CleanAnswer, now: number): Token {
 }
 
 /**
- * The account's id from an ID token that came straight from the token endpoint, so TLS vouches for it (OpenID Connect
- * Core §3.1.3.7 item 6); issuer, audience and expiry must fit. It labels a credential and never signs anybody in.
+ * The claims of an ID token that came straight from the token endpoint, so TLS vouches for it (OpenID Connect Core
+ * §3.1.3.7 item 6); issuer, audience and expiry must fit. They label a credential and never sign anybody in.
  */
-function subjectOf(
+function claimsOf(
   idToken: unknown,
   server: oauth.AuthorizationServer,
   client: oauth.Client,
   now: number,
-): string | undefined {
+): JWTPayload | undefined {
   if (typeof idToken !== "string" || idToken.length > MAX_TOKEN_LENGTH) return undefined;
   try {
     const claims = decodeJwt(idToken);
     const audience = [claims.aud].flat();
     const fits =
       claims.iss === server.issuer && audience.includes(client.client_id) && (claims.exp ?? 0) * 1000 > now;
-    return fits && typeof claims.sub === "string" && claims.sub.length <= 255 ? claims.sub : undefined;
+    return fits ? claims : undefined;
   } catch {
     return undefined;
   }
+}
+
+function subjectOf(claims: JWTPayload | undefined): string | undefined {
+  const sub: unknown = claims?.sub;
+  return typeof sub === "string" && sub !== "" && sub.length <= 255 ? sub : undefined;
+}
+
+/** Where providers put what their people know an account by, the clearest first (OpenID Connect Core §5.1). */
+const NAMES = ["email", "preferred_username", "login", "username", "user"] as const;
+const LONGEST_NAME = 120;
+
+/** Only for people to read. Without control and format characters, which could make one name look like another. */
+function nameOf(members: Readonly<Record<string, unknown>> | undefined): string | undefined {
+  for (const member of NAMES) {
+    const value = members?.[member];
+    if (typeof value !== "string") continue;
+    const name = value.replaceAll(/\p{C}/gu, "").trim().slice(0, LONGEST_NAME);
+    if (name !== "") return name;
+  }
+  return undefined;
 }

@@ -185,9 +185,10 @@ export async function give(
   lifeMs: number | undefined,
   over: Partial<NewSecret & { kind: "oauth" }> = {},
   upstreamId = "up1",
+  { account = "", replaces }: { account?: string; replaces?: string } = {},
 ) {
   return b.database.transaction((tx) =>
-    b.vault.put(tx, { owner, upstreamId, account: "", secret: secret(b, lifeMs, over) }),
+    b.vault.put(tx, { owner, upstreamId, account, replaces, secret: secret(b, lifeMs, over) }),
   );
 }
 

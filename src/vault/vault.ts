@@ -1,5 +1,7 @@
 import type { Owner } from "../base/index.ts";
-import type { Change, Db, Tx } from "../db/index.ts";
+import type { Change, Db, FlowState, Tx } from "../db/index.ts";
+import { type AccountLabels, AccountLabelsCache } from "./account-labels.ts";
+import { DEFAULT, findDefault, labelsOf, type Place } from "./accounts.ts";
 import { adoptCredentials } from "./adopt.ts";
 import { CredentialCache, type Warm } from "./cache.ts";
 import {
@@ -10,12 +12,25 @@ import {
   type Opened,
 } from "./credential.ts";
 import { type HeaderDemand, headerNames, requireHeaders } from "./header-rows.ts";
+import {
+  type Account,
+  type Held,
+  type HeldData,
+  holdSecret,
+  otherAccount,
+  peekHeld,
+  releaseAbandoned,
+  releaseHeld,
+  takeHeld,
+} from "./held.ts";
+import { type OpenedUpstream, OwnTokens } from "./own-tokens.ts";
 import { type Binding, findRow, type VaultParts } from "./parts.ts";
 import { type PutCredential, putCredential, type Stored } from "./put.ts";
 import { Refresher } from "./refresh.ts";
-import { disownSecret, findAbandoned, removeCredential, removeOwner, removeUpstream } from "./removal.ts";
-import { handleRevocations } from "./revocation.ts";
-import { openSecret, readCredential, secretOf } from "./secret.ts";
+import { changeAccount, type Relabelled } from "./relabel.ts";
+import { findAbandoned, removeCredential, removeOwner, removeUpstream } from "./removal.ts";
+import { disownSecret, handleRevocations } from "./revocation.ts";
+import { isRenewable, openSecret, readCredential, secretOf } from "./secret.ts";
 import { demandReauth, expireNow, failCredential, setOwnerAccess } from "./standing.ts";
 import { warmOf } from "./warm.ts";
 
@@ -33,29 +48,39 @@ export class Vault {
   readonly #parts: VaultParts;
   readonly #cache = new CredentialCache();
   readonly #refresher: Refresher;
+  readonly #ownTokens: OwnTokens;
   readonly #given = new Map<string, Binding>();
+  readonly #labels: AccountLabelsCache;
 
   constructor(parts: VaultParts) {
     this.#parts = parts;
+    this.#labels = new AccountLabelsCache(parts.database.db);
     this.#refresher = new Refresher(parts);
+    this.#ownTokens = new OwnTokens(parts);
     handleRevocations(parts);
     parts.database.changes.listen((change) => this.#changed(change));
   }
 
   /**
    * A credential ready to authorize one request, refreshed before it expires. A warm one costs neither database nor
-   * crypto. `notGeneration`: the generation that the upstream has just refused (see `markRejected`).
+   * crypto. `account`: its label; without one the default. `notGeneration`: the generation that the upstream has just refused (see `markRejected`).
    */
   async open(
     owner: Owner,
-    upstream: { id: string },
-    account = "",
+    upstream: OpenedUpstream,
+    account: string | undefined = undefined,
     options: { notGeneration?: number } = {},
   ): Promise<Opened> {
-    const key = bindingKey(owner, upstream.id, account);
+    const key = bindingKey(owner, upstream.id, account ?? DEFAULT);
     const warm = this.#cache.find(key);
     if (warm && this.#usable(warm, options.notGeneration)) return ready(warm);
-    return this.#openCold(key, { owner, upstreamId: upstream.id, account }, options.notGeneration);
+    return this.#openCold(key, { owner, upstream, account }, options.notGeneration);
+  }
+
+  /** A warm credential, without waiting for anything; undefined: `open` has to look. */
+  openWarm(owner: Owner, upstream: { id: string }, account: string | undefined): Opened | undefined {
+    const warm = this.#cache.find(bindingKey(owner, upstream.id, account ?? DEFAULT));
+    return warm && this.#usable(warm, undefined) ? ready(warm) : undefined;
   }
 
   /** The generation of a binding's credential, 0 when there is none. */
@@ -63,11 +88,67 @@ export class Vault {
     return (await findRow(db, { owner, upstreamId, account }))?.generation ?? 0;
   }
 
+  /** Who has two accounts or more of an upstream; from memory once asked. */
+  severalAccounts(owner: Owner): Promise<AccountLabels> {
+    return this.#labels.of(owner);
+  }
+
+  /** The label of the account that is used when none is named; undefined when the owner has none. */
+  async defaultAccount(db: Db | Tx, owner: Owner, upstreamId: string): Promise<string | undefined> {
+    return (await findDefault(db, { owner, upstreamId }))?.account;
+  }
+
+  /** What an owner has under one label, usable or not. */
+  async find(owner: Owner, upstreamId: string, account: string): Promise<Credential | undefined> {
+    const row = await findRow(this.#parts.database.db, { owner, upstreamId, account });
+    return row && readCredential(row);
+  }
+
+  /** The labels of all accounts an owner has at an upstream. */
+  labels(db: Db | Tx, owner: Owner, upstreamId: string): Promise<string[]> {
+    return labelsOf(db, { owner, upstreamId });
+  }
+
+  /** Another label for one account, or makes it the default; see `changeAccount`. */
+  changeAccount(tx: Tx, id: string, change: { account?: string; isDefault?: true }): Promise<Relabelled> {
+    return changeAccount(this.#parts, tx, id, change);
+  }
+
   /** Stores what a person gave us; see `putCredential`. Undefined: access changed meanwhile, nothing is stored. */
   async put(tx: Tx, given: PutCredential): Promise<Stored | undefined> {
     const stored = await putCredential(this.#parts, tx, given);
     if (stored && given.owner.mode !== "flow") this.#announceLater(given);
     return stored;
+  }
+
+  /** The account that this secret would take the place of although it is another one; see `otherAccount` in held.ts. */
+  otherAccount(
+    db: Db | Tx,
+    binding: Binding,
+    secret: NewSecret,
+    identity?: Owner,
+  ): Promise<Account | undefined> {
+    return otherAccount(db, binding, secret, identity);
+  }
+
+  /** Keeps a secret out of use until its person says whether its account may replace the one before (UP-31). */
+  hold(tx: Tx, held: Parameters<typeof holdSecret>[2]): Promise<{ id: string }> {
+    return holdSecret(this.#parts, tx, held);
+  }
+
+  /** A held secret, closed: `data` has `before` and `now`. */
+  peekHeld(id: string): Promise<FlowState<HeldData>> {
+    return peekHeld(this.#parts, id);
+  }
+
+  /** Takes a held secret out, once; undefined when it was answered, expired or given up. */
+  takeHeld(tx: Tx, id: string, outcome: string): Promise<Held | undefined> {
+    return takeHeld(this.#parts, tx, id, outcome);
+  }
+
+  /** Gives up what is held for a link, and tells the provider. */
+  releaseHeld(tx: Tx, linkId: string, outcome: string): Promise<void> {
+    return releaseHeld(this.#parts, tx, { linkId }, outcome);
   }
 
   /** Moves the credentials of a consent flow to the identity it was for; returns the upstream ids that moved. */
@@ -83,11 +164,11 @@ export class Vault {
     const warm = this.#cache.find(key);
     const current = warm && warm.credential.generation === credential.generation ? warm : undefined;
     const loaded = current ? { warm: current } : await this.#read(credential);
-    if (loaded.warm?.credential.generation !== credential.generation) return this.#cache.drop(key);
+    if (loaded.warm?.credential.generation !== credential.generation) return this.#drop(key);
     const { secret } = loaded.warm;
     const renewedAt = credential.lastRefreshedAt ?? 0;
-    const renewable = secret.kind === "oauth" && secret.refreshToken !== undefined;
-    if (renewable && this.#now() - renewedAt > JUST_RENEWED_MS) await expireNow(this.#parts, credential);
+    if (isRenewable(secret) && this.#now() - renewedAt > JUST_RENEWED_MS)
+      await expireNow(this.#parts, credential);
     else await failCredential(this.#parts, credential, "rejected_by_upstream");
   }
 
@@ -103,8 +184,9 @@ export class Vault {
     return removeOwner(this.#parts, tx, owner);
   }
 
-  /** What was connected during consents that are over, however they ended; for the sweeper. */
+  /** What was connected during consents that are over, and what nobody confirmed in time; for the sweeper. */
   async dropAbandoned(): Promise<void> {
+    await releaseAbandoned(this.#parts);
     for (const id of await findAbandoned(this.#parts)) {
       await this.#parts.database.transaction((tx) => this.dropOwner(tx, { mode: "flow", id }));
     }
@@ -143,7 +225,7 @@ export class Vault {
     return disownSecret(this.#parts, tx, disowned, subject);
   }
 
-  /** What an owner has at these upstreams, by upstream id; of several accounts the unnamed one. */
+  /** What an owner has at these upstreams, by upstream id; of several accounts the default one. */
   async statuses(owner: Owner, upstreamIds: readonly string[]): Promise<Map<string, Credential>> {
     if (upstreamIds.length === 0) return new Map();
     const rows = await this.#parts.database.db
@@ -152,18 +234,29 @@ export class Vault {
       .where("owner_mode", "=", owner.mode)
       .where("owner_id", "=", owner.id)
       .where("upstream_id", "in", [...upstreamIds])
+      .orderBy("is_default")
       .orderBy("account", "desc")
       .execute();
     return new Map(rows.map((row) => [row.upstream_id, readCredential(row)]));
   }
 
-  async #openCold(key: string, binding: Binding, notGeneration: number | undefined): Promise<Opened> {
+  async #openCold(
+    key: string,
+    { owner, upstream, account }: { owner: Owner; upstream: OpenedUpstream; account: string | undefined },
+    notGeneration: number | undefined,
+  ): Promise<Opened> {
+    const place = { owner, upstreamId: upstream.id, account };
     for (let round = 0; round < ROUNDS; round++) {
-      const { warm, reason } = await this.#cache.load(key, () => this.#read(binding));
+      const { warm, reason } = await this.#cache.load(key, () => this.#read(place));
+      if (reason === "missing" && this.#ownTokens.concerns(owner, upstream)) {
+        const retryAfterMs = await this.#ownTokens.begin(owner, upstream);
+        if (retryAfterMs !== undefined) return { outcome: "unavailable", retryAfterMs };
+        continue;
+      }
       if (!warm) return { outcome: "needs_user", reason };
       if (this.#usable(warm, notGeneration)) return ready(warm);
       const { secret, credential } = warm;
-      if (secret.kind !== "oauth" || !secret.refreshToken) {
+      if (!isRenewable(secret)) {
         await failCredential(
           this.#parts,
           credential,
@@ -184,13 +277,16 @@ export class Vault {
     return { outcome: "unavailable" };
   }
 
-  async #read(binding: Binding): Promise<Loaded> {
-    const row = await findRow(this.#parts.database.db, binding);
+  async #read({ owner, upstreamId, account }: Place & { account?: string }): Promise<Loaded> {
+    const { db } = this.#parts.database;
+    const row = await (account === undefined
+      ? findDefault(db, { owner, upstreamId })
+      : findRow(db, { owner, upstreamId, account }));
     if (!row) return { reason: "missing" };
     if (row.orphaned === 1) return { reason: "orphaned" };
     if (row.status !== "active") return { reason: row.status };
     let fault: string | undefined;
-    const secret = openSecret(this.#parts.seal, { id: row.id, ...binding }, row.sealed, (reason) => {
+    const secret = openSecret(this.#parts.seal, { id: row.id, owner, upstreamId }, row.sealed, (reason) => {
       fault = reason;
     });
     if (secret?.kind === row.kind) return { warm: warmOf(row, secret) };
@@ -214,22 +310,38 @@ export class Vault {
   }
 
   #announceLater(binding: Binding): void {
-    this.#given.set(bindingKey(binding.owner, binding.upstreamId, binding.account), binding);
+    this.#given.set(bindingKey(binding.owner, binding.upstreamId, DEFAULT), binding);
   }
 
   #changed({ topic, key }: Change): void {
     if (topic !== "credential") return;
-    if (key.startsWith("upstream:")) this.#cache.dropUpstream(key.slice("upstream:".length));
-    else this.#cache.drop(key);
-    const given = this.#given.get(key);
+    if (key.startsWith("upstream:")) {
+      this.#labels.clear();
+      this.#cache.dropUpstream(key.slice("upstream:".length));
+      return;
+    }
+    this.#labels.drop(key);
+    this.#drop(key);
+    const given = this.#given.get(defaultKey(key));
     if (!given) return;
-    this.#given.delete(key);
+    this.#given.delete(defaultKey(key));
     for (const listener of this.connected) listener(given.owner, given.upstreamId);
+  }
+
+  /** Which account is the default may have changed with any of them. */
+  #drop(key: string): void {
+    this.#cache.drop(key);
+    this.#cache.drop(defaultKey(key));
   }
 
   #now(): number {
     return this.#parts.world.now().getTime();
   }
+}
+
+/** The key of whichever account is the default, from the key of one of them. */
+function defaultKey(key: string): string {
+  return key.slice(0, key.lastIndexOf(":") + 1) + DEFAULT;
 }
 
 function ready({ credential, secret }: Warm): Opened {

@@ -1,6 +1,6 @@
 import type { Row } from "../db/index.ts";
 import type { Warm } from "./cache.ts";
-import { readCredential, type Secret } from "./secret.ts";
+import { isRenewable, readCredential, type Secret } from "./secret.ts";
 
 const MARGIN_MS = 60_000;
 
@@ -17,7 +17,7 @@ export function warmOf(row: Row<"credentials">, secret: Secret): Warm {
 
 function refreshAt(expiresAt: number | undefined, secret: Secret): number {
   if (expiresAt === undefined || secret.kind !== "oauth") return Number.POSITIVE_INFINITY;
-  // Without a refresh token it serves until its last moment.
-  if (!secret.refreshToken) return expiresAt;
+  // What cannot be renewed serves until its last moment.
+  if (!isRenewable(secret)) return expiresAt;
   return expiresAt - Math.min(MARGIN_MS, Math.max(0, expiresAt - secret.issuedAt) / 3);
 }

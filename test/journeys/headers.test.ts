@@ -180,7 +180,7 @@ journeys("per-user headers", (stage) => {
     expect(row).toMatchObject({ kind: "header", auth_mode: "vk", status: "active" });
     await admin.expect(204, "DELETE", `/api/mcp/per-user-headers/credential/${row.id}`);
     const changing = connecting(async () => {
-      await alice.browser.click(/another account/);
+      await alice.browser.click(/Choose another/);
       const services = await alice.browser.submitForm("/consent/vk", { vk: bob.key });
       expect(pageText(services.html)).toContain("Not connected");
     });

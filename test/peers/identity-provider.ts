@@ -128,7 +128,11 @@ export class AuthorizationServer {
         accessTokenTtl: () => this.accessTokenTtl,
       }),
     );
-    for (const event of ["access_token.issued", "access_token.saved"]) {
+    const issuing = ["access_token", "client_credentials"].flatMap((one) => [
+      `${one}.issued`,
+      `${one}.saved`,
+    ]);
+    for (const event of issuing) {
       this.#provider.on(event, (token: StoredToken) => this.#live.add(token.jti));
     }
     this.#provider.use((ctx, next) => this.#observe(ctx, next));
@@ -172,7 +176,7 @@ export class AuthorizationServer {
   /** Access tokens issued so far work no more; refresh tokens still do. */
   withdrawAccessTokens(): void {
     this.#live.clear();
-    this.#store.forget("AccessToken");
+    this.#store.forget("AccessToken", "ClientCredentials");
   }
 
   /** Every grant, refresh token and access token is gone, as when the person removed the client at the provider. */
@@ -186,7 +190,8 @@ export class AuthorizationServer {
     const found = token.split(".").length === 3 ? await this.#readJwt(token) : await this.#readOpaque(token);
     if (!found || !this.#live.has(found.jti) || (found.exp ?? 0) <= Date.now() / 1000) return undefined;
     return {
-      account: found.accountId ?? "",
+      // A token of a client's own stands for the client.
+      account: found.accountId ?? found.clientId ?? "",
       clientId: found.clientId ?? "",
       scopes: (found.scope ?? "").split(" ").filter(Boolean),
       audience: Array.isArray(found.aud) ? found.aud[0] : found.aud,
@@ -210,7 +215,8 @@ export class AuthorizationServer {
   }
 
   async #readOpaque(token: string): Promise<StoredToken | undefined> {
-    return this.#provider.AccessToken.find(token);
+    const { AccessToken, ClientCredentials } = this.#provider;
+    return (await AccessToken.find(token)) ?? ClientCredentials.find(token);
   }
 
   async #readJwt(token: string): Promise<StoredToken | undefined> {

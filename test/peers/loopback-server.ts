@@ -1,9 +1,10 @@
 import { once } from "node:events";
 import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer as createSecureServer, type ServerOptions } from "node:https";
 import type { AddressInfo } from "node:net";
 
 export interface LoopbackServer {
-  /** `http://127.0.0.1:<port>`, without a slash at the end. */
+  /** `http://127.0.0.1:<port>`, https with `tls`; without a slash at the end. */
   origin: string;
   port: number;
   server: Server;
@@ -11,14 +12,18 @@ export interface LoopbackServer {
   close(): Promise<void>;
 }
 
-/** An HTTP server on a free port of 127.0.0.1. The listener may be set later, through `server.on("request", …)`. */
-export async function startLoopbackServer(listener?: RequestListener, port = 0): Promise<LoopbackServer> {
-  const server = createServer(listener);
+/** An HTTP server on a free port of 127.0.0.1; HTTPS with `tls`. The listener may be set later, through `server.on("request", …)`. */
+export async function startLoopbackServer(
+  listener?: RequestListener,
+  port = 0,
+  tls?: ServerOptions,
+): Promise<LoopbackServer> {
+  const server = tls ? (createSecureServer(tls, listener) as unknown as Server) : createServer(listener);
   server.listen(port, "127.0.0.1");
   await once(server, "listening");
   const bound = (server.address() as AddressInfo).port;
   return {
-    origin: `http://127.0.0.1:${bound}`,
+    origin: `${tls ? "https" : "http"}://127.0.0.1:${bound}`,
     port: bound,
     server,
     close: async () => {

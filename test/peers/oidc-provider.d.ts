@@ -68,6 +68,7 @@ declare module "oidc-provider" {
       find(id: string): Promise<Grant | undefined>;
     };
     AccessToken: { find(value: string): Promise<StoredToken | undefined> };
+    ClientCredentials: { find(value: string): Promise<StoredToken | undefined> };
     Client: { find(id: string): Promise<{ clientName?: string } | undefined> };
   }
 

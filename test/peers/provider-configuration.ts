@@ -54,6 +54,7 @@ export function providerConfiguration(
     features: {
       devInteractions: { enabled: false },
       rpInitiatedLogout: { enabled: false },
+      clientCredentials: { enabled: true },
       registration: { enabled: options.dynamicRegistration !== false },
       revocation: {
         enabled: options.revocation !== false,

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { ServerOptions } from "node:https";
 import { type LoopbackServer, startLoopbackServer } from "./loopback-server.ts";
 import { type RecordedRequest, recordRequest } from "./recorded-request.ts";
 import { answer, type Exchange, type Handler, send } from "./scripted-answers.ts";
@@ -27,13 +28,15 @@ export interface ScriptedUpstreamOptions {
   /** What it answers to paths other than its endpoint, for example well-known documents as JSON. */
   documents?: Record<string, unknown>;
   port?: number;
+  /** Speaks https with these. */
+  tls?: ServerOptions;
 }
 
 /** Starts a fake MCP upstream that does what the test says, and the plain thing where it says nothing. */
 export async function startScriptedUpstream(
   options: ScriptedUpstreamOptions = {},
 ): Promise<ScriptedUpstream> {
-  return new ScriptedUpstream(await startLoopbackServer(undefined, options.port), options);
+  return new ScriptedUpstream(await startLoopbackServer(undefined, options.port, options.tls), options);
 }
 
 export class ScriptedUpstream {

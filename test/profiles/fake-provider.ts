@@ -40,13 +40,12 @@ export async function startFakeProvider() {
     allow: { admin: parseAllowList(`127.0.0.1:${server.port}`), stranger: [] },
   });
   const outbound: Outbound = {
+    ...real,
     fetch: (url: string | URL, init?: OutboundFetchInit) => {
       const { protocol, host, pathname, search } = new URL(url);
       if (protocol !== "https:") throw new Error(`${url} is not https`);
       return real.fetch(`${server.origin}/${host}${pathname}${search}`, init);
     },
-    request: (url, init) => real.request(url, init),
-    close: () => real.close(),
   };
   const close = async () => {
     await real.close();

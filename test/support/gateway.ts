@@ -49,7 +49,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Runnin
   });
   options.configure?.(config);
   const gateway = await openGateway(config, options.now ? { now: options.now } : {});
-  const server: Listening = await listen(gateway.fetch, "127.0.0.1", port);
+  const server: Listening = await listen(gateway, "127.0.0.1", port);
   const url = `http://127.0.0.1:${port}`;
   return {
     url,

@@ -16,6 +16,8 @@ export function testSettings(changes: Partial<Settings> = {}): Settings {
     accessTokenMs: DAY_MS,
     grantIdleMs: 30 * DAY_MS,
     grantMaxMs: 180 * DAY_MS,
+    keyGraceMs: DAY_MS,
+    auditRetentionDays: 365,
     trustedProxies: [],
     ...changes,
   };

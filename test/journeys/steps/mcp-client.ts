@@ -67,9 +67,9 @@ export async function openWithBearer(
   return client;
 }
 
-/** How `/mcp` answers a bearer token now: the status of a ping of the older revision. */
-export async function statusFor(baseUrl: string, bearer: string): Promise<number> {
-  const answer = await fetch(new URL("/mcp", baseUrl), {
+/** How `/mcp`, or a virtual MCP, answers a bearer token now: the status of a ping of the older revision. */
+export async function statusFor(baseUrl: string, bearer: string, path = "/mcp"): Promise<number> {
+  const answer = await fetch(new URL(path, baseUrl), {
     method: "POST",
     headers: {
       authorization: `Bearer ${bearer}`,

@@ -1,0 +1,78 @@
+import type { World } from "../base/index.ts";
+import { type Html, html } from "../http/index.ts";
+import { consentErrorText } from "./consent-errors.ts";
+import type { Choice, ConsentFlow } from "./consent-flow.ts";
+import { consentPath, paths } from "./paths.ts";
+import { isLoopback, redirectHost } from "./redirect-uri.ts";
+
+const MINUTE_MS = 60_000;
+
+/** Contract section 3: every page names the client, where it is answered, and whose account it will be. */
+export function facts(flow: ConsentFlow, world: World, choice?: Choice): Html {
+  const { client, redirectUri } = flow.data;
+  return html`<dl class="facts">
+<dt>App</dt><dd>${client.name}<small>${standing(flow, world)}</small></dd>
+<dt>Returns to</dt><dd>${redirectHost(redirectUri)}<small>${destination(redirectUri)}</small></dd>
+${client.documentHost === undefined ? "" : html`<dt>Described by</dt><dd>${client.documentHost}</dd>`}
+${choice === undefined ? "" : html`<dt>Account</dt><dd>${choice.by === "skip" ? "None" : choice.display}</dd>`}
+</dl>`;
+}
+
+function destination(redirectUri: string): string {
+  if (isLoopback(redirectUri)) return "An application on this computer";
+  return redirectUri.startsWith("https:") ? "A website" : "An application that your browser opens";
+}
+
+function standing({ data: { client } }: ConsentFlow, world: World): string {
+  if (client.verified) return "Registered by your administrator";
+  if (client.registeredAt === undefined) return "Not verified";
+  const minutes = Math.floor((world.now().getTime() - client.registeredAt) / MINUTE_MS);
+  return `Not verified, registered itself ${minutes < 1 ? "just now" : `${age(minutes)} ago`}`;
+}
+
+function age(minutes: number): string {
+  if (minutes < 120) return `${minutes} ${minutes === 1 ? "minute" : "minutes"}`;
+  return minutes < 48 * 60 ? `${Math.floor(minutes / 60)} hours` : `${Math.floor(minutes / 1440)} days`;
+}
+
+/** What a person should think about before going on. */
+export function warnings({ data: { client, redirectUri } }: ConsentFlow): Html {
+  if (isLoopback(redirectUri)) {
+    return html`<p class="notice">An application on <strong>this computer</strong> will receive the access. Go on only if you just started ${client.name} here yourself.</p>`;
+  }
+  const elsewhere = client.documentHost !== undefined && redirectHost(redirectUri) !== client.documentHost;
+  if (elsewhere) {
+    return html`<p class="notice">The access goes to <strong>${redirectHost(redirectUri)}</strong>, not to ${client.documentHost}, which describes this app.</p>`;
+  }
+  if (client.verified) return html``;
+  return html`<p class="notice">Anyone can use the name ${client.name}. Go on only if you trust <strong>${redirectHost(redirectUri)}</strong>.</p>`;
+}
+
+export function signInPath(flow: ConsentFlow): string {
+  return `/login?${new URLSearchParams({ return_to: consentPath("consent", flow.id) })}`;
+}
+
+export function denyForm(flow: ConsentFlow): Html {
+  return html`<form method="post" action="${paths.deny}">${flowField(flow)}<button class="plain">Cancel</button></form>`;
+}
+
+export function flowField(flow: ConsentFlow): Html {
+  return html`<input type="hidden" name="flow_id" value="${flow.id}">`;
+}
+
+/** `about`: the service it happened to, where it is known. */
+export function errorLine(error: string | undefined, about?: string): Html {
+  const text = consentErrorText(error);
+  if (text === undefined) return html``;
+  return html`<p class="error" role="alert">${about === undefined ? "" : html`<strong>${about}:</strong> `}${text}</p>`;
+}
+
+export function displayOf(choice: Choice): string {
+  return choice.by === "skip" ? "no account" : choice.display;
+}
+
+/** How long the consent can still be finished, in words. */
+export function timeLeft({ expiresAt }: ConsentFlow, world: World): string {
+  const minutes = Math.max(1, Math.ceil((expiresAt - world.now().getTime()) / MINUTE_MS));
+  return minutes === 1 ? "one minute" : `${minutes} minutes`;
+}
