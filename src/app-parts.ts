@@ -16,7 +16,7 @@ import {
   Users,
 } from "./identity/index.ts";
 import { Issuer } from "./issuer/index.ts";
-import { anonymousSessionId } from "./mcp/index.ts";
+import { anonymousSessionId, ClientStreams } from "./mcp/index.ts";
 import { Relay } from "./relay/index.ts";
 import { ToolLists, UpstreamOAuth, Upstreams, usesClientCredentials } from "./upstreams/index.ts";
 import { Vault } from "./vault/index.ts";
@@ -77,7 +77,7 @@ export function buildParts(ground: Ground) {
       return signedIn && { userId: signedIn.user.id, email: signedIn.user.email, name: signedIn.user.name };
     },
   });
-  const relay = new Relay({ ...ground, upstreams, vault });
+  const relay = new Relay({ ...ground, upstreams, vault, commands: ground.config.commands });
   const connect = new Connect({
     ...ground,
     settings,
@@ -101,6 +101,7 @@ export function buildParts(ground: Ground) {
       if (usesClientCredentials(upstream)) await oauth.prepare(upstream);
       return relay.listTools(upstream, owner);
     },
+    features: (upstream, owner) => relay.listFeatures(upstream, owner),
     hasCredential: async (owner, upstreamId) =>
       (await credentialStatus(vault, owner, upstreamId)) === "active",
   });
@@ -122,6 +123,7 @@ export function buildParts(ground: Ground) {
     connect,
     relay,
     tools,
+    streams: new ClientStreams(ground),
     metrics: new Metrics(),
   };
 }

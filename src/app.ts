@@ -19,6 +19,8 @@ export interface Gateway {
   fetch(request: Request, bindings?: HttpBindings): Response | Promise<Response>;
   /** Answers requests of the hot path as `node:http` hands them over; false for all others. */
   direct(incoming: IncomingMessage, outgoing: ServerResponse): boolean;
+  /** Ends what is kept open for clients to listen on, so that a stop need not wait for it. */
+  closeStreams(): void;
   /** Starts what happens by itself: sweeping, delivering, refreshing tool lists, following other replicas. */
   startJobs(): Promise<void>;
   /** The one-time link for the first administrator; undefined when there is one. */
@@ -103,13 +105,18 @@ function assemble(parts: Parts, ground: Ground): Gateway {
   return {
     fetch: (request, bindings) => app.fetch(request, bindings),
     direct: (incoming, outgoing) => app.direct(incoming, outgoing),
+    closeStreams: () => parts.streams.close(),
     startJobs: async () => {
       if (database.kind === "postgres") database.changes.follow();
       jobs.start(jobsOf(parts, ground));
+      // Programs start with the gateway; what their command line says now may be another tool list.
+      for (const { id, connectionType } of parts.upstreams.all())
+        if (connectionType === "stdio") void parts.tools.refresh(id);
       void parts.tools.refreshDue();
     },
     setupLink: () => parts.setup.link(),
     close: async () => {
+      parts.streams.close();
       await jobs.stop();
       await parts.tools.settled();
       await parts.relay.close();

@@ -14,7 +14,13 @@ import { BadConfiguration, describeIssue } from "./config-problem.ts";
 import { type ConfigFile, type Environment, environmentSchema, fileSchema } from "./config-schema.ts";
 import { keyFromFile, parseKeys } from "./encryption-key.ts";
 import { defaultRateLimits } from "./http/index.ts";
-import { type DefinitionBody, definitionBody, definitionsFromMcpServers } from "./upstreams/index.ts";
+import {
+  type DefinitionBody,
+  definitionBody,
+  definitionsFromMcpServers,
+  type StdioCommand,
+  stdioCommands,
+} from "./upstreams/index.ts";
 
 /** Everything the operator decided, checked. Made once, before anything opens or listens. */
 export interface Config {
@@ -30,6 +36,8 @@ export interface Config {
   settings: Settings;
   limits: typeof defaultRateLimits;
   upstreams: DefinitionBody[];
+  /** How to start those of them that are programs, by name. */
+  commands: ReadonlyMap<string, StdioCommand>;
   virtualKeys: KeyEntry[];
   virtualMcps: VirtualMcpEntry[];
   /** What the file names of what else could change while the gateway runs, as `client.allowed_origins`. */
@@ -52,6 +60,7 @@ export function loadConfig(options: { environment?: NodeJS.ProcessEnv; file?: st
   const { file, given, ignored } = readFile(options.file ?? environment.POSTERN_CONFIG, variables);
   const settings = makeSettings(environment, file);
   const databaseUrl = environment.POSTERN_DATABASE_URL;
+  const upstreams = upstreamEntries(file);
   const config: Config = {
     host: environment.POSTERN_HOST,
     port: environment.POSTERN_PORT,
@@ -65,7 +74,8 @@ export function loadConfig(options: { environment?: NodeJS.ProcessEnv; file?: st
     logLevel: environment.POSTERN_LOG_LEVEL,
     settings,
     limits: limits(file),
-    upstreams: upstreamEntries(file),
+    upstreams,
+    commands: stdioCommands(upstreams, variables),
     virtualKeys: file.governance.virtual_keys,
     virtualMcps: file.mcp.tool_groups,
     given,

@@ -20,6 +20,8 @@ export interface Application {
   /** Answers by itself what it can answer without a `Request`; false for all else. */
   direct(incoming: IncomingMessage, outgoing: ServerResponse): boolean;
   fetch(request: Request, bindings: HttpBindings): Response | Promise<Response>;
+  /** Ends what would stay open for ever. */
+  closeStreams?(): void;
 }
 
 /** Listens; rejects with the system's error (`EADDRINUSE`) when it cannot. Port 0 takes a free one. */
@@ -38,13 +40,14 @@ export function listen(application: Application, host: string, port: number): Pr
   return new Promise((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, host, () => {
-      resolve({ port: (server.address() as AddressInfo).port, stop: () => stop(server) });
+      resolve({ port: (server.address() as AddressInfo).port, stop: () => stop(server, application) });
     });
   });
 }
 
-async function stop(server: Server): Promise<void> {
+async function stop(server: Server, application: Application): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  application.closeStreams?.();
   server.closeIdleConnections();
   const force = setTimeout(() => server.closeAllConnections(), GRACE_MS);
   await closed;

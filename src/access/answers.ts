@@ -35,6 +35,7 @@ export const shownVirtualMcp = z
     name: z.string(),
     description: z.string(),
     disabled: z.boolean(),
+    names: z.enum(["prefixed", "plain"]),
     tools: shownKey.shape.mcp_configs,
     accounts: z.record(z.string(), z.string()),
     virtual_key_ids: z.array(z.string()),

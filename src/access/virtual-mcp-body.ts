@@ -22,6 +22,7 @@ const optional = {
   virtual_key_ids: ids.optional(),
   user_ids: ids.optional(),
   disabled: z.boolean().optional(),
+  names: z.enum(["prefixed", "plain"]).optional(),
 };
 
 /** The body of `POST /api/mcp/virtual-mcps` (contract section 7). */
@@ -46,6 +47,7 @@ export const virtualMcpEntry = z.strictObject({
   virtual_key_names: z.array(name).max(10_000).optional(),
   user_emails: z.array(z.string().max(320)).max(10_000).optional(),
   disabled: optional.disabled,
+  names: optional.names,
 });
 export type VirtualMcpEntry = z.output<typeof virtualMcpEntry>;
 

@@ -84,13 +84,14 @@ function createRoute(parts: VirtualMcpRoutesParts): Route {
     refuses: [409],
     answers: { 200: { description: "Created", schema: virtualMcpAnswer } },
     handle: async ({ body, caller, requestId }) => {
-      const { slug, name, description, disabled } = body;
+      const { slug, name, description, disabled, names } = body;
       const created = await virtualMcps.create(
         {
           slug,
           name,
           description,
           disabled,
+          names,
           upstreams: resolveBundle(upstreams, body) ?? [],
           virtualKeyIds: body.virtual_key_ids ?? [],
           userIds: body.user_ids ?? [],
@@ -124,6 +125,7 @@ function updateRoute(parts: VirtualMcpRoutesParts): Route {
             name: body.name,
             description: body.description,
             disabled: body.disabled,
+            names: body.names,
             upstreams: resolveBundle(upstreams, body, before),
             virtualKeyIds: body.virtual_key_ids,
             userIds: body.user_ids,

@@ -88,6 +88,7 @@ function toVirtualMcp(row: Row<"virtual_mcps">, { upstreams, virtualKeyIds, user
     name: row.name,
     description: row.description,
     disabled: row.disabled === 1,
+    names: row.names,
     tools: sorted.map(({ upstreamId, tools }) => ({ upstreamId, tools })),
     allowed: new Map(
       sorted

@@ -17,6 +17,7 @@ export function viewVirtualMcp(
     name: virtualMcp.name,
     description: virtualMcp.description,
     disabled: virtualMcp.disabled,
+    names: virtualMcp.names,
     tools: virtualMcp.tools.map(({ upstreamId, tools }) => ({
       mcp_client_id: upstreamId,
       mcp_client_name: nameOf(upstreamId),

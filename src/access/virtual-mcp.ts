@@ -10,6 +10,8 @@ export interface VirtualMcp {
   name: string;
   description: string;
   disabled: boolean;
+  /** `plain`: the tools, prompts and resources of its one upstream under their own names, without the upstream's. */
+  names: "prefixed" | "plain";
   /** As the administrator wrote them. */
   tools: readonly KeyConfig[];
   /** The same for decisions: upstream id → tools; upstreams without any are not in it. */
@@ -31,6 +33,16 @@ export function unknownVirtualMcp(): Problem {
     "not_found",
     "virtual_mcp_not_found",
     "There is no such virtual MCP. List them to find its id.",
+  );
+}
+
+/** Names without the upstream's could not be told apart beside another's. */
+export function plainNamesNeedOne(): Problem {
+  return new Problem(
+    "invalid",
+    "plain_names_one_upstream",
+    "Plain names are for a virtual MCP of one MCP client. Name one in tools, or leave names at prefixed.",
+    { param: "names" },
   );
 }
 

@@ -1,7 +1,7 @@
 import { type Log, Problem } from "../base/index.ts";
 import type { Database } from "../db/index.ts";
 import { ConfigurationFault, type Upstreams } from "../upstreams/index.ts";
-import { slugPattern, type VirtualMcp } from "./virtual-mcp.ts";
+import { plainNamesNeedOne, slugPattern, type VirtualMcp } from "./virtual-mcp.ts";
 import { resolveBundle, type VirtualMcpEntry } from "./virtual-mcp-body.ts";
 import type { Bundle } from "./virtual-mcp-rows.ts";
 import type { VirtualMcps } from "./virtual-mcps.ts";
@@ -35,8 +35,8 @@ export async function reconcileVirtualMcpFile(
   );
   refuseTwice(checked);
   for (const { entry, slug, upstreams, known } of checked) {
-    const { name, description = "", disabled = false } = entry;
-    const given = { description, disabled, upstreams, ...(await attachments(parts, entry)) };
+    const { name, description = "", disabled = false, names = "prefixed" } = entry;
+    const given = { description, disabled, names, upstreams, ...(await attachments(parts, entry)) };
     if (known) await parts.virtualMcps.update(known.id, () => given);
     else await parts.virtualMcps.create({ ...given, slug, name, source: "file" });
   }
@@ -65,7 +65,9 @@ function check(parts: Parts, entry: VirtualMcpEntry, where: string, stored: read
     );
   }
   try {
-    return { entry, slug, known, upstreams: resolveBundle(parts.upstreams, entry) ?? [] };
+    const upstreams = resolveBundle(parts.upstreams, entry) ?? [];
+    if (entry.names === "plain" && upstreams.length > 1) throw plainNamesNeedOne();
+    return { entry, slug, known, upstreams };
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     throw new ConfigurationFault(`${where}${error.param ? `, ${error.param}` : ""}: ${error.message}`);

@@ -4,7 +4,13 @@ import type { Database, Tx } from "../db/index.ts";
 import type { Subject } from "./access.ts";
 import { judge } from "./virtual-key.ts";
 import type { VirtualKeys } from "./virtual-keys.ts";
-import { slugTaken, unknownVirtualMcp, type VirtualMcp, virtualMcpNameTaken } from "./virtual-mcp.ts";
+import {
+  plainNamesNeedOne,
+  slugTaken,
+  unknownVirtualMcp,
+  type VirtualMcp,
+  virtualMcpNameTaken,
+} from "./virtual-mcp.ts";
 import {
   type Bundle,
   countVirtualMcps,
@@ -33,6 +39,7 @@ export interface NewVirtualMcp extends Bundle {
   name: string;
   description?: string;
   disabled?: boolean;
+  names?: VirtualMcp["names"];
   source: "api" | "file";
 }
 
@@ -107,7 +114,7 @@ export class VirtualMcps {
     return { virtualMcps: await readVirtualMcps(db, filter), total: await countVirtualMcps(db, filter) };
   }
 
-  /** Throws 409 `slug_taken`, `name_taken`; 400 `unknown_virtual_key`, `unknown_user`. */
+  /** Throws 409 `slug_taken`, `name_taken`; 400 `unknown_virtual_key`, `unknown_user`, `plain_names_one_upstream`. */
   create(given: NewVirtualMcp, also?: AlsoVirtualMcp): Promise<VirtualMcp> {
     const id = newId(this.#world, "vmcp");
     return this.#database.transaction(async (tx) => {
@@ -128,7 +135,7 @@ export class VirtualMcps {
     return this.#database.transaction(async (tx) => {
       const before = await this.#locked(tx, id);
       const patch = change(before);
-      const { name, description, disabled } = patch;
+      const { name, description, disabled, names } = patch;
       if (name !== undefined && name !== before.name) await refuseTakenName(tx, name);
       await refuseUnknown(tx, patch);
       await tx
@@ -137,6 +144,7 @@ export class VirtualMcps {
           ...(name === undefined ? {} : { name }),
           ...(description === undefined ? {} : { description }),
           ...(disabled === undefined ? {} : { disabled: disabled ? 1 : 0 }),
+          ...(names === undefined ? {} : { names }),
           updated_at: this.#world.now().getTime(),
         })
         .where("id", "=", id)
@@ -168,6 +176,7 @@ export class VirtualMcps {
         source: given.source,
         description: given.description ?? "",
         disabled: given.disabled ? 1 : 0,
+        names: given.names ?? "prefixed",
         created_at: now,
         updated_at: now,
       })
@@ -188,6 +197,7 @@ export class VirtualMcps {
 
   async #changed(tx: Tx, id: string, also?: AlsoVirtualMcp): Promise<VirtualMcp> {
     const [after] = await readVirtualMcps(tx, { ids: [id] });
+    if (after!.names === "plain" && after!.tools.length > 1) throw plainNamesNeedOne();
     await also?.(tx, after!);
     await this.#note(tx, id);
     return after!;

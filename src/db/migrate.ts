@@ -6,6 +6,9 @@ import * as virtualMcps from "./migrations/0003-virtual-mcps.ts";
 import * as accounts from "./migrations/0004-accounts.ts";
 import * as people from "./migrations/0006-people.ts";
 import * as upstreamTls from "./migrations/0007-upstream-tls.ts";
+import * as features from "./migrations/0010-features.ts";
+import * as clientSessions from "./migrations/0011-client-sessions.ts";
+import * as plainNames from "./migrations/0013-plain-names.ts";
 import type { Tables } from "./tables.ts";
 
 /** Append-only and forward-only: a landed migration is never edited. */
@@ -17,6 +20,9 @@ function migrations(columns: initial.Columns): Record<string, Migration> {
     "0004-accounts": { up: accounts.up },
     "0006-people": { up: (db) => people.up(db, columns) },
     "0007-upstream-tls": { up: (db) => upstreamTls.up(db, columns) },
+    "0010-features": { up: features.up },
+    "0011-client-sessions": { up: (db) => clientSessions.up(db, columns) },
+    "0013-plain-names": { up: plainNames.up },
   };
 }
 

@@ -31,6 +31,8 @@ export interface Tables {
   clients: ClientsTable;
   grants: GrantsTable;
   tokens: TokensTable;
+  ended_sessions: EndedSessionsTable;
+  replica_messages: ReplicaMessagesTable;
 }
 
 /** One row per name: the sealed hash key, the sealed key check value. */
@@ -169,6 +171,8 @@ interface UpstreamsTable {
   generation: number;
   era: "modern" | "legacy" | null;
   tools_json: string | null;
+  /** What it offers beside tools, read with them: capabilities, resources, templates, prompts. */
+  features_json: string | null;
   tools_synced_at: number | null;
   created_at: number;
   updated_at: number;
@@ -226,6 +230,8 @@ interface VirtualMcpsTable {
   source: "api" | "file";
   description: string;
   disabled: number;
+  /** `plain`: the names of its one upstream without the upstream's. */
+  names: "prefixed" | "plain";
   created_at: number;
   updated_at: number;
 }
@@ -335,6 +341,19 @@ interface TokensTable {
   successor_used_at: number | null;
   predecessor_hash: string | null;
   sealed_successor: Uint8Array | null;
+}
+
+/** Sessions of older MCP clients that were ended before their time; kept until the sealed id would expire by itself. */
+interface EndedSessionsTable {
+  id: string;
+  expires_at: number;
+}
+
+/** What one replica tells another about a call it holds; taken by the one it names, dropped after ten minutes. */
+interface ReplicaMessagesTable {
+  id: string;
+  sealed: Uint8Array;
+  expires_at: number;
 }
 
 export type Row<T extends keyof Tables> = Selectable<Tables[T]>;

@@ -1,7 +1,7 @@
 import { accountLabel, Problem } from "../base/index.ts";
 import type { HeaderReader } from "../http/index.ts";
 import type { Caller } from "./caller.ts";
-import type { Entry } from "./catalog.ts";
+import type { Target } from "./catalog.ts";
 
 export const ACCOUNTS_HEADER = "x-bf-mcp-accounts";
 
@@ -10,7 +10,7 @@ export const ACCOUNTS_HEADER = "x-bf-mcp-accounts";
  * MCP. Undefined: the default. Throws 400 `invalid_account` for a header that cannot be read.
  */
 export function accountFor(
-  entry: Entry,
+  entry: Target,
   call: { caller: Caller; headers: HeaderReader },
 ): string | undefined {
   const { upstream, account } = entry;

@@ -11,7 +11,7 @@ import {
 } from "./auth-required.ts";
 import { isObject } from "./body.ts";
 import type { Caller } from "./caller.ts";
-import type { Entry } from "./catalog.ts";
+import type { Target } from "./catalog.ts";
 import type { ClientBehaviours } from "./client-behaviour.ts";
 import type { Client } from "./era.ts";
 import type { McpParts } from "./parts.ts";
@@ -24,7 +24,7 @@ export interface MissingCredential {
   caller: Caller;
   client: Client;
   rules: Rules;
-  entry: Entry;
+  entry: Target;
   /** Label of the account that was asked for; without one the default. */
   account?: string;
   reason: "missing" | "needs_reauth" | "needs_update" | "orphaned";
@@ -138,7 +138,8 @@ function urlError({ link, required }: AuthRequired, message: string): Reply {
   return { error: { code: code.urlElicitationRequired, message: required.message, data } };
 }
 
-function pause(ms: number, signal: Gone): Promise<void> {
+/** Waits, less long when the client goes. */
+export function pause(ms: number, signal: Gone): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       clearTimeout(timer);

@@ -1,5 +1,6 @@
 import { JsonFault, type JsonObject, Problem, parseStrictJson } from "../base/index.ts";
 import type { Inbound } from "../http/index.ts";
+import type { ClientAnswer } from "../relay/index.ts";
 import { code, Refusal } from "./refusal.ts";
 
 const MAX_BODY = 4 * 1024 * 1024;
@@ -13,8 +14,15 @@ export interface Message {
   params?: JsonObject;
 }
 
+/** A client's answer to a request of ours (revisions before 2026-07-28). */
+export interface Answer {
+  method?: undefined;
+  id: string | number;
+  answer: ClientAnswer;
+}
+
 /** Reads and checks the body: type 415, size 413, then strict JSON and JSON-RPC as a `Refusal`. */
-export async function readMessage(inbound: Inbound): Promise<Message> {
+export async function readMessage(inbound: Inbound): Promise<Message | Answer> {
   const type = inbound.headers.get("content-type");
   if (type !== "application/json" && !JSON_TYPE.test(type ?? "")) {
     throw new Problem(
@@ -35,10 +43,14 @@ function parse(bytes: Uint8Array) {
   }
 }
 
-function toMessage(value: unknown): Message {
+function toMessage(value: unknown): Message | Answer {
   // MC-05: no revision we speak has batches any more (2025-06-18 removed them).
   if (!isObject(value)) throw new Refusal(code.invalidRequest, "Send one JSON-RPC message per request.");
   const { jsonrpc, method, id, params } = value;
+  if (method === undefined) {
+    const answer = toAnswer(value);
+    if (answer) return answer;
+  }
   if (jsonrpc !== "2.0" || typeof method !== "string") {
     throw new Refusal(
       code.invalidRequest,
@@ -52,6 +64,17 @@ function toMessage(value: unknown): Message {
     throw named(new Refusal(code.invalidRequest, 'The "params" must be an object.'), id as string | number);
   }
   return { method, id: id as string | number | undefined, params };
+}
+
+/** JSON-RPC 2.0 §5: an id and either `result` or `error`. */
+function toAnswer({ jsonrpc, id, result, error }: JsonObject): Answer | undefined {
+  if (jsonrpc !== "2.0" || (typeof id !== "string" && typeof id !== "number")) return undefined;
+  if (isObject(result) && error === undefined) return { id, answer: { result } };
+  if (result !== undefined || !isObject(error)) return undefined;
+  const { code: number, message, data } = error;
+  if (!Number.isSafeInteger(number) || typeof message !== "string") return undefined;
+  const told = { code: number as number, message };
+  return { id, answer: { error: data === undefined ? told : { ...told, data } } };
 }
 
 /** A refusal that already knows which request it answers. */

@@ -2,26 +2,33 @@ import type { Rules } from "../access/index.ts";
 import type { Gone } from "../base/index.ts";
 import { type JsonObject, Problem } from "../base/index.ts";
 import type { HeaderReader } from "../http/index.ts";
-import { metaKey, type Relayed } from "../relay/index.ts";
+import { type ClientAnswer, metaKey, type Relayed, type UpstreamRequest } from "../relay/index.ts";
 import type { AccountTools } from "./account-tools.ts";
 import { accountFor } from "./accounts.ts";
-import { AskUser, type Round } from "./ask-user.ts";
+import { calledByPage } from "./apps.ts";
+import { AskUser, pause, type Round } from "./ask-user.ts";
 import { isObject, type Message } from "./body.ts";
 import type { Caller } from "./caller.ts";
-import type { Catalog, Entry } from "./catalog.ts";
+import type { Catalog, Entry, Target } from "./catalog.ts";
 import type { ClientBehaviours } from "./client-behaviour.ts";
 import type { ConnectTools, View } from "./connect-tools.ts";
 import { type Client, digestOf } from "./era.ts";
 import { extraHeaders } from "./extra-headers.ts";
 import { failureReply, upstreamError } from "./failures.ts";
 import { readFilters } from "./filters.ts";
+import type { HeldAt } from "./held-call.ts";
+import { HeldCalls } from "./held-calls.ts";
+import { fromLevel, LogLevels } from "./log-levels.ts";
+import type { Mailbox } from "./mailbox.ts";
 import { checkParamHeaders, paramHeaders } from "./param-headers.ts";
 import type { McpParts } from "./parts.ts";
+import { PlainNames } from "./plain-names.ts";
 import { code, Refusal } from "./refusal.ts";
-import { complete, type NotificationSink, type Reply, type ServerInfo } from "./reply.ts";
-import { RequestStates } from "./request-state.ts";
+import { asError, complete, type NotificationSink, type Reply, type ServerInfo } from "./reply.ts";
+import { type RequestState, RequestStates } from "./request-state.ts";
 import { selfAt } from "./self.ts";
-import { inputRequired } from "./upstream-input.ts";
+import { askClient, inputResponses, pagesRequired } from "./upstream-asks.ts";
+import { canBeAsked, inputRequired } from "./upstream-input.ts";
 
 /** One `tools/call` of a proved caller. */
 export interface ToolCall {
@@ -32,6 +39,10 @@ export interface ToolCall {
   signal: Gone;
   requestId: string;
   onNotification?: NotificationSink;
+  /** Puts a question of the upstream to the client; absent when it cannot be asked. */
+  ask?(request: UpstreamRequest): Promise<ClientAnswer>;
+  /** What the client answered to a newer upstream's questions, to go with the repeated call. */
+  answered?: { inputResponses?: JsonObject; requestState?: string; rounds: number };
 }
 
 /** Tools that are not in the catalogue, because they are somebody's own. */
@@ -42,6 +53,9 @@ export interface OtherTools {
 
 /** Calls one identity may have under way at once (MC-26). */
 const MAX_IN_FLIGHT = 256;
+/** How often a newer upstream may ask an older client for more, and how soon it is asked again what it only wants repeated. */
+const MAX_ROUNDS = 8;
+const REPEAT_MS = 500;
 
 /** Calls tools: decides, relays, and puts what comes back into the client's words. */
 export class ToolCalls {
@@ -51,7 +65,10 @@ export class ToolCalls {
   readonly #states: RequestStates;
   readonly #askUser: AskUser;
   readonly #others: OtherTools;
+  readonly #held: HeldCalls;
+  readonly #plain: PlainNames;
   readonly #inFlight = new Map<string, number>();
+  readonly levels: LogLevels;
 
   constructor(
     parts: McpParts,
@@ -59,13 +76,17 @@ export class ToolCalls {
     self: ServerInfo,
     behaviours: ClientBehaviours,
     others: OtherTools,
+    mailbox: Mailbox,
   ) {
     this.#parts = parts;
     this.#catalog = catalog;
+    this.levels = new LogLevels(parts);
     this.#self = self;
     this.#states = new RequestStates(parts.world, parts.seal);
     this.#askUser = new AskUser(parts, this.#states, self, behaviours);
     this.#others = others;
+    this.#held = new HeldCalls(parts.world, mailbox);
+    this.#plain = new PlainNames(parts.upstreams);
   }
 
   /** Throws `Refusal`, and `Problem` when the caller has too many calls under way. */
@@ -79,16 +100,31 @@ export class ToolCalls {
     const rules = access.known(caller) ?? (await access.rulesFor(caller));
     const filters = readFilters(call.headers);
     const view = { caller, client, rules, filters };
+    const name = this.#plain.full(caller, params.name);
     const entry =
-      this.#catalog.find(params.name, rules, filters) ??
-      (await this.#others.accounts.find(params.name, view));
+      this.#catalog.find(name, rules, filters) ??
+      (await this.#others.accounts.find(name, view)) ??
+      this.#ofPage(params.name, view);
     if (!entry) return this.#connect(call, params.name, view);
     if (client.era === "modern") checkParamHeaders(entry.paramHeaders, args, call.headers);
     this.#enter(caller.binding);
     try {
-      return await this.#relay(call, entry, args, rules);
+      return await this.#run(call, entry, args, rules);
     } finally {
       this.#leave(caller.binding);
+    }
+  }
+
+  /**
+   * A request that is no call of a tool, on the same way: its target was resolved and allowed. What would be a tool's
+   * failed result is a JSON-RPC error here. Throws as `call` does.
+   */
+  async carry(call: ToolCall, target: Target, args: JsonObject | undefined, rules: Rules): Promise<Reply> {
+    this.#enter(call.caller.binding);
+    try {
+      return asError(await this.#run(call, target, args, rules));
+    } finally {
+      this.#leave(call.caller.binding);
     }
   }
 
@@ -107,10 +143,36 @@ export class ToolCalls {
     else this.#inFlight.delete(binding);
   }
 
+  /** A client of 2026-07-28 that an older upstream may ask something is answered by rounds, its call held meanwhile. */
+  #run(call: ToolCall, entry: Target, args: JsonObject | undefined, rules: Rules): Promise<Reply> {
+    const { caller, client, params } = call;
+    if (client.era === "legacy") return this.#relay(call, entry, args, rules);
+    if (params.requestState !== undefined) {
+      const { held } = this.#states.open(caller, digestOf(entry.name, args), params.requestState);
+      const { inputResponses: sent = {} } = params;
+      if (held && !isObject(sent)) {
+        throw new Refusal(code.invalidParams, 'Send "inputResponses" as an object.');
+      }
+      if (held) return this.#held.resume(call, held, sent as JsonObject);
+    }
+    if (entry.upstream.era === "modern" || !canBeAsked(client)) return this.#relay(call, entry, args, rules);
+    const wrap = (at: HeldAt) => this.#wrap(call, entry, args, { held: at });
+    return this.#held.run(call, wrap, (watched) => this.#relay(watched, entry, args, rules));
+  }
+
+  #wrap(
+    { caller }: ToolCall,
+    { name }: Target,
+    args: JsonObject | undefined,
+    state: Omit<RequestState, "answers">,
+  ): string {
+    return this.#states.wrap(caller, digestOf(name, args), { ...state, answers: "upstream" });
+  }
+
   /** `again`: the person connected while the call waited; it is not waited a second time. */
   async #relay(
     call: ToolCall,
-    entry: Entry,
+    entry: Target,
     args: JsonObject | undefined,
     rules: Rules,
     again = false,
@@ -119,17 +181,20 @@ export class ToolCalls {
     const { caller, client } = call;
     const { params, round } = this.#upstreamParams(call, entry, args);
     const account = accountFor(entry, call);
+    const logLevel = levelOf(call, this.levels);
     const relayed = await this.#parts.relay.call({
       owner: entry.upstream.perUser ? caller.owner : undefined,
       account,
       upstream: entry.upstream,
-      method: "tools/call",
+      method: entry.method ?? "tools/call",
       params,
       client,
       paramHeaders: paramHeaders(entry.paramHeaders, args),
       extraHeaders: extraHeaders(entry.upstream.allowedExtraHeaders, call.headers),
       signal: call.signal,
-      onNotification: wanted(call),
+      logLevel,
+      onNotification: wanted(call, logLevel),
+      onRequest: call.ask && ((request) => askClient(call, entry, request)),
     });
     this.#report(
       call,
@@ -139,9 +204,14 @@ export class ToolCalls {
     );
     switch (relayed.outcome) {
       case "result":
-        return this.#result(call, entry, relayed.result, args);
+        return call.ask && client.era === "legacy" && relayed.result.resultType === "input_required"
+          ? await this.#askOlder(call, entry, relayed.result, args, rules)
+          : this.#result(call, entry, relayed.result, args);
       case "error":
-        return upstreamError(client, this.#self, entry, relayed.error);
+        return (
+          pagesRequired(client, entry, relayed.error, () => this.#wrap(call, entry, args, {})) ??
+          upstreamError(client, this.#self, entry, relayed.error)
+        );
       case "failed":
         return failureReply(entry, relayed, call.requestId);
       case "needs_user": {
@@ -163,11 +233,15 @@ export class ToolCalls {
 
   /** The parameters under the upstream's own tool name; what belongs to our own question is taken out. */
   #upstreamParams(
-    { caller, params, client }: ToolCall,
-    { name, tool }: Entry,
+    { caller, params, client, answered }: ToolCall,
+    { name, tool, sent: rename }: Target,
     args: JsonObject | undefined,
   ): { params: JsonObject; round?: Round } {
-    const sent: JsonObject = { ...params, name: tool };
+    const sent: JsonObject = rename ? rename(params) : { ...params, name: tool };
+    if (answered) {
+      const { rounds: _, ...round } = answered;
+      return { params: { ...sent, ...round } };
+    }
     if (
       client.era === "legacy" ||
       (params.requestState === undefined && params.inputResponses === undefined)
@@ -187,12 +261,39 @@ export class ToolCalls {
     return { params: sent, round: { response: responses?.auth, waited: state.waited ?? 0 } };
   }
 
-  #result(call: ToolCall, entry: Entry, result: JsonObject, args: JsonObject | undefined): Reply {
-    if (result.resultType !== "input_required")
-      return { result: complete(call.client, selfAt(this.#self, call.caller), result) };
-    const wrap = (upstream: string | undefined) =>
-      this.#states.wrap(call.caller, digestOf(entry.name, args), { upstream, answers: "upstream" });
+  #result(call: ToolCall, entry: Target, result: JsonObject, args: JsonObject | undefined): Reply {
+    if (result.resultType !== "input_required") {
+      const named = entry.received ? entry.received(result) : result;
+      return { result: complete(call.client, selfAt(this.#self, call.caller), named) };
+    }
+    const wrap = (upstream: string | undefined) => this.#wrap(call, entry, args, { upstream });
     return inputRequired(call.client, this.#self, entry, result, wrap);
+  }
+
+  /** A newer upstream wants more of an older client: it is asked, and the call repeated with what it said. */
+  async #askOlder(
+    call: ToolCall,
+    entry: Target,
+    result: JsonObject,
+    args: JsonObject | undefined,
+    rules: Rules,
+  ): Promise<Reply> {
+    const rounds = (call.answered?.rounds ?? 0) + 1;
+    const { inputRequests, requestState } = result;
+    if (rounds > MAX_ROUNDS) return this.#result(call, entry, result, args);
+    const answered: NonNullable<ToolCall["answered"]> = { rounds };
+    if (typeof requestState === "string") answered.requestState = requestState;
+    if (isObject(inputRequests) && Object.keys(inputRequests).length > 0) {
+      answered.inputResponses = await inputResponses(this.#parts.world, call, entry, inputRequests);
+      if (!answered.inputResponses) return this.#result(call, entry, result, args);
+    } else await pause(REPEAT_MS, call.signal);
+    return this.#relay({ ...call, answered }, entry, args, rules);
+  }
+
+  /** Ours come before what a page may mean. */
+  #ofPage(name: string, view: View): Entry | undefined {
+    if (this.#others.connect.find(name, view)) return undefined;
+    return calledByPage(this.#catalog, name, view.rules, view.filters);
   }
 
   async #connect(call: ToolCall, name: string, view: View): Promise<Reply> {
@@ -211,11 +312,14 @@ export class ToolCalls {
     });
   }
 
-  #report({ caller, requestId }: ToolCall, entry: Entry, relayed: Relayed, durationMs: number): void {
+  #report({ caller, requestId }: ToolCall, entry: Target, relayed: Relayed, durationMs: number): void {
+    const { method, upstream } = entry;
     const outcome = relayed.outcome === "failed" ? relayed.code : relayed.outcome;
-    this.#parts.onCall({ upstream: entry.upstream.name, tool: entry.tool, outcome, durationMs });
+    this.#parts.onCall({ upstream: upstream.name, tool: method ?? entry.tool, outcome, durationMs });
     const { actor, owner, virtualMcp } = caller;
-    const detail: JsonObject = { tool: entry.tool, outcome };
+    const detail: JsonObject = method
+      ? { method, target: entry.tool.slice(0, 256), outcome }
+      : { tool: entry.tool, outcome };
     if (virtualMcp) detail.virtual_mcp = virtualMcp.slug;
     if (relayed.account !== undefined) detail.account = relayed.account;
     this.#parts.audit.note({
@@ -236,11 +340,23 @@ export function mayNotify(client: Client, { params }: Pick<Message, "params">): 
   return isObject(meta) && (meta[metaKey.logLevel] !== undefined || meta.progressToken !== undefined);
 }
 
+/** How much of an upstream's log the client wants to see; undefined: it did not say, or cannot be shown any. */
+function levelOf({ client, params, onNotification }: ToolCall, levels: LogLevels): string | undefined {
+  if (!onNotification) return undefined;
+  if (client.era === "legacy") return levels.of(client);
+  const level = isObject(params._meta) ? params._meta[metaKey.logLevel] : undefined;
+  return typeof level === "string" ? level : undefined;
+}
+
 /** 2026-07-28: no log messages unless this request asked for them. */
-function wanted({ client, params, onNotification }: ToolCall): NotificationSink | undefined {
-  if (!onNotification || client.era === "legacy") return onNotification;
+function wanted(
+  { client, params, onNotification }: ToolCall,
+  level: string | undefined,
+): NotificationSink | undefined {
+  if (!onNotification) return undefined;
+  if (client.era === "legacy") return level === undefined ? onNotification : fromLevel(onNotification, level);
   const meta = isObject(params._meta) ? params._meta : {};
-  if (meta[metaKey.logLevel] !== undefined) return onNotification;
+  if (level !== undefined) return fromLevel(onNotification, level);
   if (meta.progressToken === undefined) return undefined;
   return (notification) =>
     notification.method === "notifications/progress" ? onNotification(notification) : undefined;

@@ -1,24 +1,34 @@
 import { decide, type Rules } from "../access/index.ts";
-import type { Log } from "../base/index.ts";
+import type { JsonObject, Log } from "../base/index.ts";
 import type { ToolDefinition, Upstream } from "../upstreams/index.ts";
 import { isObject } from "./body.ts";
 import type { Filters } from "./filters.ts";
 import { type ParamHeader, paramHeadersOf } from "./param-headers.ts";
 import type { McpParts } from "./parts.ts";
 
-/** A tool under the name clients see. */
-export interface Entry {
-  /** `{upstream}-{tool}`; found by the map, never taken apart. */
+/** What a request is for, resolved to one upstream: a tool, unless `method` says otherwise. */
+export interface Target {
+  /** What clients call it; for a tool `{upstream}-{tool}`, found by the map, never taken apart. */
   name: string;
   upstream: Upstream;
   /** The upstream's own name for it. */
   tool: string;
   paramHeaders: readonly ParamHeader[];
+  /** Which of the caller's accounts it uses, where the name says so. */
+  account?: string;
+  /** Absent: `tools/call`. */
+  method?: string;
+  /** The client's parameters in the upstream's own names. */
+  sent?(params: JsonObject): JsonObject;
+  /** The upstream's result in the names that clients see. */
+  received?(result: JsonObject): JsonObject;
+}
+
+/** A tool under the name clients see. */
+export interface Entry extends Target {
   /** As listed to clients of each era. */
   modern: ToolDefinition;
   legacy: ToolDefinition;
-  /** Which of the caller's accounts it uses, where the name says so. */
-  account?: string;
 }
 
 /** MC-10: what a person approves must be what they see. The limit is that of the tool-name rules (SEP-986). */
@@ -90,7 +100,7 @@ export class Catalog {
   }
 }
 
-export function allowed(entry: Entry, rules: Rules, filters: Filters): boolean {
+export function allowed(entry: Entry, rules: Rules, filters: Pick<Filters, "allow">): boolean {
   return decide(rules, entry.upstream, entry.tool) && filters.allow(entry);
 }
 

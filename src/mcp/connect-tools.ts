@@ -133,7 +133,8 @@ export function connectToolName({ name }: { name: string }): string {
   return `connect_${name}`;
 }
 
-function mayHaveTools(rules: Rules, { id, toolsToExecute }: Upstream): boolean {
+/** Whether there is a tool that could be used, were it offered. */
+export function mayHaveTools(rules: Rules, { id, toolsToExecute }: Upstream): boolean {
   const allowed = rules.upstreams.get(id);
   return toolsToExecute.length > 0 && (allowed === "*" || (allowed !== undefined && allowed.size > 0));
 }

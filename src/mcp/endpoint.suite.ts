@@ -18,7 +18,7 @@ import { Issuer, type IssuerParts } from "../issuer/index.ts";
 import { Relay } from "../relay/index.ts";
 import { checkDefinition, type Upstream, Upstreams } from "../upstreams/index.ts";
 import { Vault } from "../vault/index.ts";
-import { type CallReport, mcpRoutes } from "./index.ts";
+import { type CallReport, ClientStreams, mcpRoutes } from "./index.ts";
 
 export const META = "io.modelcontextprotocol/";
 export const BASE = "http://localhost:8080";
@@ -48,6 +48,7 @@ export class Bench {
   readonly anonymousSessions: AnonymousSessions;
   readonly database: Database;
   readonly hash: KeyedHash;
+  readonly streams: ClientStreams;
   waitMs = 0;
   #app: ReturnType<typeof mount> | undefined;
 
@@ -56,6 +57,7 @@ export class Bench {
     const flows = new Flows(world, seal);
     this.world = world;
     this.database = database;
+    this.streams = new ClientStreams({ world, database });
     this.hash = hash;
     this.seal = seal;
     this.audit = new Audit(ground);
@@ -71,6 +73,7 @@ export class Bench {
   }
 
   async close(): Promise<void> {
+    this.streams.close();
     this.relay.close();
     await this.world.outbound.close();
     await this.database.close();
@@ -188,9 +191,10 @@ export async function json(response: Response): Promise<Json> {
   return text === "" ? {} : JSON.parse(text.startsWith("event:") ? text.split("data: ").at(-1)! : text);
 }
 
-/** A gateway in memory with the scripted upstream allowed. */
-export async function openBench(peer: ScriptedUpstream): Promise<Bench> {
-  const outbound = openOutbound({ allow: { admin: [new URL(peer.url).host], stranger: [] } });
+/** A gateway in memory with the scripted upstreams allowed. */
+export async function openBench(...peers: ScriptedUpstream[]): Promise<Bench> {
+  const admin = peers.map(({ url }) => new URL(url).host);
+  const outbound = openOutbound({ allow: { admin, stranger: [] } });
   const world = testWorld(outbound);
   const seal = new Seal([world.random(32)], world.random);
   const database = await openDatabase("sqlite::memory:", openLog("silent"));

@@ -5,25 +5,32 @@ import {
   type DirectContext,
   type DirectHandler,
   envelope,
+  type HeaderReader,
   noContent,
   type PlainAnswer,
   type Route,
 } from "../http/index.ts";
 import { route } from "../identity/index.ts";
-import type { Notification } from "../relay/index.ts";
-import { type Message, named, readMessage } from "./body.ts";
+import { modernVersion, type Notification } from "../relay/index.ts";
+import { type Answer, type Message, named, readMessage } from "./body.ts";
 import { mayNotify, type ToolCall } from "./call-tool.ts";
 import { type Caller, Callers } from "./caller.ts";
+import { ClientAsks } from "./client-asks.ts";
 import { ClientStream } from "./client-stream.ts";
+import { ClientStreams } from "./client-streams.ts";
 import { type Client, isModern, legacyClient, modernClient } from "./era.ts";
+import { isFeatureMethod } from "./feature-calls.ts";
 import { InFlight } from "./in-flight.ts";
+import { Mailbox } from "./mailbox.ts";
 import { Methods } from "./methods.ts";
 import { Origins } from "./origin.ts";
 import type { McpParts } from "./parts.ts";
 import { code, Refusal } from "./refusal.ts";
 import { type Reply, writeReply } from "./reply.ts";
 import { ClientSessions } from "./session.ts";
+import { SseAlias, type SseSender, sseRoutes } from "./sse-alias.ts";
 import { type ToolDoor, toolExecuteRoutes } from "./tool-execute.ts";
+import { canBeAsked } from "./upstream-input.ts";
 
 /** The routes of `/mcp` and `/mcp/{slug}`. */
 export function mcpRoutes(parts: McpParts): Route[] {
@@ -31,6 +38,7 @@ export function mcpRoutes(parts: McpParts): Route[] {
   return [
     ...routesAt("/mcp", endpoint),
     ...routesAt("/mcp/{slug}", endpoint),
+    ...sseRoutes(endpoint.sse),
     ...toolExecuteRoutes(endpoint),
   ];
 }
@@ -39,7 +47,7 @@ const slugParams = z.object({ slug: z.string() });
 
 function routesAt(path: "/mcp" | "/mcp/{slug}", endpoint: Endpoint): Route[] {
   const slugged = path === "/mcp/{slug}";
-  const methods = { POST: "post", GET: "refuse", DELETE: "refuse", OPTIONS: "preflight" } as const;
+  const methods = { POST: "post", GET: "listen", DELETE: "end", OPTIONS: "preflight" } as const;
   return (Object.keys(methods) as (keyof typeof methods)[]).map((method) => {
     const direct: DirectHandler = (context) =>
       endpoint[methods[method]](context, slugged ? context.params.slug : undefined);
@@ -54,7 +62,7 @@ function routesAt(path: "/mcp" | "/mcp/{slug}", endpoint: Endpoint): Route[] {
       rate: "none",
       errors: "envelope",
       params: slugged ? slugParams : undefined,
-      refuses: method === "POST" ? [400, 404, 406, 413, 415] : method === "OPTIONS" ? [] : [400],
+      refuses: method === "POST" ? [400, 404, 406, 413, 415] : method === "OPTIONS" ? [] : [400, 404],
       answers: answers[method],
       handle: (context) => answerWeb(direct, context as never),
       direct,
@@ -64,8 +72,8 @@ function routesAt(path: "/mcp" | "/mcp/{slug}", endpoint: Endpoint): Route[] {
 
 const summaries = {
   POST: "One JSON-RPC message of an MCP client (Streamable HTTP, 2025-06-18 to 2026-07-28)",
-  GET: "Not offered: there is no stream to open",
-  DELETE: "Not offered: sessions end by themselves",
+  GET: "The stream of a session, for what belongs to no call (revisions before 2026-07-28)",
+  DELETE: "Ends a session (revisions before 2026-07-28)",
   OPTIONS: "CORS preflight for the allowed origins",
 };
 const answers = {
@@ -77,8 +85,17 @@ const answers = {
     },
     202: { description: "Taken" },
   },
-  GET: { 405: { description: "Use POST" } },
-  DELETE: { 405: { description: "Use POST" } },
+  GET: {
+    200: {
+      description: "Messages of the server, until the client or the session goes",
+      media: ["text/event-stream"],
+    },
+    405: { description: "Without a session there is no stream: use POST" },
+  },
+  DELETE: {
+    204: { description: "The session is over, on every replica" },
+    405: { description: "Without a session there is nothing to end: use POST" },
+  },
   OPTIONS: { 204: { description: "What is allowed" } },
 };
 
@@ -91,12 +108,20 @@ class Endpoint implements ToolDoor {
   readonly #sessions: ClientSessions;
   readonly #methods: Methods;
   readonly #inFlight = new InFlight();
+  readonly #asks: ClientAsks;
+  readonly sse: SseAlias;
+  readonly #streams: ClientStreams;
 
   constructor(parts: McpParts) {
     this.#origins = new Origins(parts.settings);
     this.#callers = new Callers(parts);
-    this.#sessions = new ClientSessions(parts.world, parts.seal);
-    this.#methods = new Methods(parts, this.#sessions);
+    this.#sessions = new ClientSessions(parts);
+    const mailbox = new Mailbox(parts);
+    this.#asks = new ClientAsks(parts.hash, mailbox);
+    this.#streams = parts.streams ?? new ClientStreams(parts);
+    this.#sessions.ended.push((session) => this.#streams.endSession(session));
+    this.#methods = new Methods(parts, this.#sessions, mailbox);
+    this.sse = new SseAlias({ ...parts, mailbox, streams: this.#streams }, this);
   }
 
   get calls(): ToolDoor["calls"] {
@@ -107,19 +132,29 @@ class Endpoint implements ToolDoor {
     return this.guarded(context, slug, (caller, headers) => this.#answer(context, slug, caller, headers));
   }
 
-  /** 401 comes before 405: who may not know does not learn what is here (MC-03). */
-  refuse(context: DirectContext, slug: string | undefined): Promise<PlainAnswer | Response> {
-    return this.guarded(context, slug, () => {
-      const message =
-        "Send JSON-RPC messages with POST; this endpoint opens no stream and keeps no session to delete.";
-      throw new Problem("method_not_allowed", "method_not_allowed", message, { headers: { allow: "POST" } });
+  /** 2025-11-25 "Listening for Messages from the Server". */
+  listen(context: DirectContext, slug: string | undefined): Promise<PlainAnswer | Response> {
+    return this.guarded(context, slug, async (caller, headers) => {
+      const sent = context.inbound.headers;
+      await this.#sessions.open(caller, sessionOf(sent));
+      const client = await legacyClient(stream, sent, caller, this.#sessions);
+      if (!acceptsStream(sent.get("accept"))) throw notAcceptable();
+      return eventStream(this.#streams.open({ caller, client }, sent.get("last-event-id")).body, headers);
+    });
+  }
+
+  /** 2025-11-25 "Session Management". */
+  end(context: DirectContext, slug: string | undefined): Promise<PlainAnswer | Response> {
+    return this.guarded(context, slug, async (caller, headers) => {
+      await this.#sessions.end(caller, sessionOf(context.inbound.headers));
+      return new Response(null, { status: 204, headers });
     });
   }
 
   async preflight({ inbound }: DirectContext): Promise<Response> {
     const origin = inbound.headers.get("origin");
     this.#origins.check(origin);
-    return noContent({ allow: "POST", ...this.#origins.preflight(origin) });
+    return noContent({ allow: "POST, GET, DELETE", ...this.#origins.preflight(origin) });
   }
 
   /** Origin, then who calls, then the rest; refusals keep the CORS headers, or a browser could not read them. */
@@ -163,9 +198,11 @@ class Endpoint implements ToolDoor {
       throw named(new Refusal(code.invalidRequest, text, { status: 404 }), message.id);
     }
     try {
-      const client = isModern(message, sent)
+      if (message.method === undefined) return await this.#answered(message, sent, caller, headers);
+      const known = isModern(message, sent)
         ? modernClient(message, sent)
         : legacyClient(message, sent, caller, this.#sessions);
+      const client = known instanceof Promise ? await known : known;
       if (message.id === undefined) {
         this.#inFlight.notify(caller, client, message);
         return new Response(null, { status: 202, headers });
@@ -175,6 +212,34 @@ class Endpoint implements ToolDoor {
       if (error instanceof Refusal) named(error, message.id);
       throw error;
     }
+  }
+
+  /** 2025-11-25 "Sending Messages to the Server": an answer is taken with 202. Clients of 2026-07-28 MUST NOT send any. */
+  async #answered(
+    answer: Answer,
+    sent: HeaderReader,
+    caller: Caller,
+    headers: Record<string, string>,
+  ): Promise<Response> {
+    await this.#asks.answer(caller, await legacyClient(answer, sent, caller, this.#sessions), answer);
+    return new Response(null, { status: 202, headers });
+  }
+
+  /** A message of the transport of 2024-11-05: what it comes to, for the stream. */
+  async take(message: Message | Answer, from: SseSender): Promise<Reply | undefined> {
+    const { caller, headers, gone, requestId, send } = from;
+    const client = await legacyClient(message, headers, caller, this.#sessions);
+    if (message.method === undefined) return void (await this.#asks.answer(caller, client, message));
+    if (message.id === undefined) return this.#inFlight.notify(caller, client, message) as undefined;
+    if (message.method !== "tools/call" && !isFeatureMethod(message.method)) {
+      return this.#methods.answer({ caller, client, message, headers, signal: gone, requestId });
+    }
+    const { signal, done } = this.#inFlight.track(caller, client, message.id, gone);
+    const params = message.params ?? {};
+    const call: ToolCall = { caller, client, params, headers, signal, requestId, onNotification: send };
+    if (client.sessionId !== undefined && canBeAsked(client))
+      call.ask = (request) => this.#asks.ask(caller, client, send, request);
+    return this.#methods.call(message.method, call).finally(done);
   }
 
   async #run(
@@ -187,7 +252,7 @@ class Endpoint implements ToolDoor {
   ): Promise<PlainAnswer | Response> {
     const { inbound, requestId } = context;
     const { headers: sent, gone } = inbound;
-    if (message.method !== "tools/call") {
+    if (message.method !== "tools/call" && !isFeatureMethod(message.method)) {
       const exchange = { caller, client, message, headers: sent, signal: gone, requestId };
       return write(message.id, await this.#methods.answer(exchange), headers);
     }
@@ -195,12 +260,15 @@ class Endpoint implements ToolDoor {
     const params = message.params ?? {};
     const call: ToolCall = { caller, client, params, headers: sent, signal, requestId };
     if (!streams || !mayNotify(client, message)) {
-      const reply = this.calls.call(call);
+      const reply = this.#methods.call(message.method, call);
       return write(message.id, await (done ? reply.finally(done) : reply), headers);
     }
     const stream = new ClientStream();
     const onNotification = (notification: Notification) => stream.send(notification);
-    const replied = this.calls.call({ ...call, onNotification }).finally(done);
+    const heard: ToolCall = { ...call, onNotification };
+    if (client.era === "legacy" && client.sessionId !== undefined && canBeAsked(client))
+      heard.ask = (request) => this.#asks.ask(caller, client, onNotification, request);
+    const replied = this.#methods.call(message.method, heard).finally(done);
     const first = await Promise.race([replied, stream.opened]);
     if (first) return write(message.id, first, headers);
     // The status is sent; whatever comes now comes on the stream.
@@ -216,10 +284,29 @@ class Endpoint implements ToolDoor {
         };
       })
       .then((reply) => stream.finish(writeReply(message.id, reply)));
-    return new Response(stream.body, {
-      headers: { ...headers, "content-type": "text/event-stream", "x-accel-buffering": "no" },
-    });
+    return eventStream(stream.body, headers);
   }
+}
+
+/** What a GET is for where a message would say it. */
+const stream = { method: undefined };
+
+/** The session a GET or DELETE is about. 405 without one, and for 2026-07-28, which has neither (protocol section 1.4). */
+function sessionOf(headers: HeaderReader): string {
+  const id = headers.get("mcp-session-id");
+  if (id !== null && headers.get("mcp-protocol-version")?.trim() !== modernVersion) return id;
+  const message =
+    "Send JSON-RPC messages with POST; a stream and its end belong to a session of an older client.";
+  throw new Problem("method_not_allowed", "method_not_allowed", message, { headers: { allow: "POST" } });
+}
+
+function eventStream(
+  body: ReadableStream<Uint8Array> | undefined,
+  headers: Record<string, string>,
+): Response {
+  return new Response(body, {
+    headers: { ...headers, "content-type": "text/event-stream", "x-accel-buffering": "no" },
+  });
 }
 
 function write(id: string | number, reply: Reply, headers: Record<string, string>): PlainAnswer {
@@ -247,5 +334,9 @@ function acceptsStream(accept: string | null): boolean {
   if (accept === null) return false;
   const stream = STREAM_ACCEPTED.test(accept);
   if (stream || JSON_ACCEPTED.test(accept)) return stream;
-  throw new Refusal(code.invalidRequest, "Accept application/json and text/event-stream.", { status: 406 });
+  throw notAcceptable();
+}
+
+function notAcceptable(): Refusal {
+  return new Refusal(code.invalidRequest, "Accept application/json and text/event-stream.", { status: 406 });
 }

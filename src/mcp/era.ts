@@ -7,10 +7,10 @@ import {
   metaKey,
   modernVersion,
 } from "../relay/index.ts";
-import { isObject, type Message } from "./body.ts";
+import { type Answer, isObject, type Message } from "./body.ts";
 import type { Caller } from "./caller.ts";
 import { code, Refusal } from "./refusal.ts";
-import type { ClientSessions } from "./session.ts";
+import type { ClientSessions, OpenSession } from "./session.ts";
 
 /** The client behind one request, and what it can do with an answer. */
 export interface Client extends ClientView {
@@ -18,7 +18,11 @@ export interface Client extends ClientView {
   /** URL elicitation, in the form of its revision. */
   opensUrls: boolean;
   sessionId?: string;
+  /** The name of that session. */
+  session?: string;
 }
+
+const nothing: JsonObject = {};
 
 /** Revisions a client may ask for; the oldest named another transport and is still sent by some. */
 export const clientVersions: readonly string[] = [...legacyVersions, "2024-11-05"];
@@ -123,25 +127,32 @@ function unsupported(requested: string): Refusal {
 
 /** Reads the client of an older request; without a session id it is served as one that declared nothing. */
 export function legacyClient(
-  message: Message,
+  message: Pick<Message | Answer, "method">,
   headers: HeaderReader,
   caller: Caller,
   sessions: ClientSessions,
-): Client {
+): Client | Promise<Client> {
   const method = headers.get("mcp-method");
   // Modern headers on an older request are nobody's to trust: contradictions are refused (MC-11).
   if (method !== null && method.trim() !== message.method) throw mismatch("Mcp-Method");
   const sessionId = message.method === "initialize" ? null : headers.get("mcp-session-id");
-  const session = sessionId === null ? undefined : sessions.open(caller, sessionId);
+  if (sessionId === null) return olderClient(headers);
+  const session = sessions.known(caller, sessionId);
+  if (session) return olderClient(headers, sessionId, session);
+  return sessions.open(caller, sessionId).then((opened) => olderClient(headers, sessionId, opened));
+}
+
+function olderClient(headers: HeaderReader, sessionId?: string, session?: OpenSession): Client {
   const version = legacyVersion(headers) ?? session?.version;
   return {
     era: "legacy",
     // 2025-06-18 "Protocol Version Header": without any, 2025-03-26 is assumed.
     version: session?.version ?? version ?? "2025-03-26",
-    capabilities: {},
+    capabilities: session?.capabilities ?? nothing,
     info: session?.client,
     opensUrls: session?.opensUrls ?? false,
-    sessionId: sessionId ?? undefined,
+    sessionId,
+    session: session?.name,
   };
 }
 

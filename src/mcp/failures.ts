@@ -1,7 +1,7 @@
 import type { Json } from "../base/index.ts";
 import type { Relayed, RelayFailure } from "../relay/index.ts";
 import { isObject } from "./body.ts";
-import type { Entry } from "./catalog.ts";
+import type { Target } from "./catalog.ts";
 import type { Client } from "./era.ts";
 import { code } from "./refusal.ts";
 import { type Reply, type ServerInfo, toolFailure } from "./reply.ts";
@@ -21,7 +21,7 @@ const sentences: Record<RelayFailure, string> = {
 
 /** MC-38: a code, the server's name and the request id; no address, nothing the upstream said. */
 export function failureReply(
-  { upstream }: Entry,
+  { upstream }: Target,
   failed: Extract<Relayed, { outcome: "failed" }>,
   requestId: string,
 ): Reply {
@@ -45,7 +45,7 @@ interface UpstreamError {
 export function upstreamError(
   client: Client,
   self: ServerInfo,
-  { upstream }: Entry,
+  { upstream }: Target,
   error: UpstreamError,
 ): Reply {
   switch (error.code) {
@@ -69,7 +69,7 @@ export function upstreamError(
     case code.unsupportedVersion:
       // About our own request to the upstream, nothing the client could mend.
       return toolFailure(client, self, `${upstream.name} ${sentences.upstream_protocol}`);
-    case -32002:
+    case code.resourceNotFound:
       // MUST NOT be emitted in 2026-07-28 (protocol section 1.4).
       return { error: client.era === "modern" ? { ...error, code: code.invalidParams } : error };
     default:

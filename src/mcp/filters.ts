@@ -2,9 +2,11 @@ import type { HeaderReader } from "../http/index.ts";
 /** What the request itself leaves of the caller's tools. Filters only narrow (contract section 8). */
 export interface Filters {
   allow(entry: { name: string; upstream: { name: string } }): boolean;
+  /** For what has no name of a tool: whether anything of the upstream is left. */
+  allowUpstream(upstream: { name: string }): boolean;
 }
 
-const everything: Filters = { allow: () => true };
+const everything: Filters = { allow: () => true, allowUpstream: () => true };
 
 /**
  * Reads `x-bf-mcp-include-clients` (upstream names) and `x-bf-mcp-include-tools` (exposed names, or `{upstream}-*`);
@@ -15,6 +17,9 @@ export function readFilters(headers: HeaderReader): Filters {
   const tools = names(headers.get("x-bf-mcp-include-tools"));
   if (clients === undefined && tools === undefined) return everything;
   return {
+    allowUpstream: ({ name }) =>
+      (clients === undefined || clients.has("*") || clients.has(name)) &&
+      (tools === undefined || [...tools].some((tool) => tool === "*" || tool.startsWith(`${name}-`))),
     allow: ({ name, upstream }) =>
       (clients === undefined || clients.has("*") || clients.has(upstream.name)) &&
       (tools === undefined || tools.has("*") || tools.has(name) || tools.has(`${upstream.name}-*`)),

@@ -4,5 +4,6 @@
  * credentials to vault/, the pages behind a connect link to connect/ and tokens to issuer/.
  */
 export { anonymousSessionId } from "./caller.ts";
+export { ClientStreams } from "./client-streams.ts";
 export { mcpRoutes } from "./endpoint.ts";
 export type { CallReport, McpParts } from "./parts.ts";

@@ -1,20 +1,26 @@
 import type { Gone, JsonObject } from "../base/index.ts";
 import type { HeaderReader } from "../http/index.ts";
 import { AccountTools } from "./account-tools.ts";
+import { withPages } from "./apps.ts";
 import { isObject, type Message } from "./body.ts";
-import { ToolCalls } from "./call-tool.ts";
+import { type ToolCall, ToolCalls } from "./call-tool.ts";
 import type { Caller } from "./caller.ts";
 import { Catalog } from "./catalog.ts";
 import { ClientBehaviours } from "./client-behaviour.ts";
 import { ConnectTools } from "./connect-tools.ts";
 import { type Client, clientVersions, declaresUrls, supportedVersions } from "./era.ts";
+import { FeatureCalls, isFeatureMethod } from "./feature-calls.ts";
+import { featureList } from "./feature-lists.ts";
 import { readFilters } from "./filters.ts";
 import { listPage } from "./list-tools.ts";
+import type { Mailbox } from "./mailbox.ts";
+import { capabilitiesOf, type Offer, Offers } from "./offers.ts";
 import type { McpParts } from "./parts.ts";
+import { PlainNames } from "./plain-names.ts";
 import { code, Refusal } from "./refusal.ts";
 import { complete, type Reply, type ServerInfo } from "./reply.ts";
 import { instructionsAt, selfAt } from "./self.ts";
-import { type ClientSessions, shortName } from "./session.ts";
+import { type ClientSessions, declaredOf, shortName } from "./session.ts";
 
 /** One request of a proved caller, its era known. */
 export interface Exchange {
@@ -26,8 +32,6 @@ export interface Exchange {
   requestId: string;
 }
 
-/** What we offer; the same in both eras. */
-const capabilities = { tools: {} };
 const DISCOVER_TTL_MS = 60_000;
 
 /** The methods of `/mcp`, each era its own; a call of a tool goes to `calls`. */
@@ -39,19 +43,37 @@ export class Methods {
   readonly #connectTools: ConnectTools;
   readonly #accountTools: AccountTools;
   readonly #self: ServerInfo;
+  readonly #plain: PlainNames;
+  readonly #offers: Offers;
+  readonly #features: FeatureCalls;
 
-  constructor(parts: McpParts, sessions: ClientSessions) {
+  constructor(parts: McpParts, sessions: ClientSessions, mailbox: Mailbox) {
     this.#parts = parts;
     this.#sessions = sessions;
     this.#self = { name: "postern", title: "Postern", version: parts.version };
+    this.#plain = new PlainNames(parts.upstreams);
     this.#catalog = new Catalog(parts.upstreams, parts.world.log);
     const behaviours = ClientBehaviours.shipped();
     this.#connectTools = new ConnectTools(parts, this.#catalog, this.#self, behaviours);
     this.#accountTools = new AccountTools(parts, this.#catalog);
-    this.calls = new ToolCalls(parts, this.#catalog, this.#self, behaviours, {
-      connect: this.#connectTools,
-      accounts: this.#accountTools,
-    });
+    this.calls = new ToolCalls(
+      parts,
+      this.#catalog,
+      this.#self,
+      behaviours,
+      {
+        connect: this.#connectTools,
+        accounts: this.#accountTools,
+      },
+      mailbox,
+    );
+    this.#offers = new Offers(parts.upstreams, parts.world.log);
+    this.#features = new FeatureCalls(parts, this.#offers, this.calls, this.#self, this.#plain);
+  }
+
+  /** A request that goes on to an upstream. `method`: `tools/call` or one of `featureMethods`. */
+  call(method: string, call: ToolCall): Promise<Reply> {
+    return isFeatureMethod(method) ? this.#features.call({ ...call, method }) : this.calls.call(call);
   }
 
   /** Throws `Refusal` and `Problem`. */
@@ -62,15 +84,26 @@ export class Methods {
       case "tools/list":
         return await this.#list(exchange, params);
       case "server/discover":
-        if (client.era === "modern") return this.#discover(exchange);
+        if (client.era === "modern") return await this.#discover(exchange);
         break;
       case "initialize":
-        if (client.era === "legacy") return this.#initialize(exchange.caller, params);
+        if (client.era === "legacy") return await this.#initialize(exchange.caller, params);
         break;
       case "ping":
         // Removed in 2026-07-28.
         if (client.era === "legacy") return { result: {} };
         break;
+      case "logging/setLevel":
+        // Removed in 2026-07-28, where every request says it.
+        if (client.era === "legacy" && capabilitiesOf(await this.#offer(exchange.caller)).logging) {
+          await this.calls.levels.set(client, params.level);
+          return { result: {} };
+        }
+        break;
+      default: {
+        const listed = await this.#listFeatures(exchange, params);
+        if (listed) return listed;
+      }
     }
     // Protocol section 1.4: 404 in the modern era; the body tells it from a missing endpoint.
     const status = client.era === "modern" ? 404 : 200;
@@ -83,13 +116,29 @@ export class Methods {
     const listed = this.#catalog.list(rules, filters);
     const view = { caller, client, rules, filters };
     const entries = await this.#connectTools.addTo(await this.#accountTools.addTo(listed, view), view);
-    return { result: complete(client, selfAt(this.#self, caller), listPage(client, entries, params.cursor)) };
+    const shown = withPages(this.#plain.shown(caller, entries), this.#offers.of(rules));
+    return { result: complete(client, selfAt(this.#self, caller), listPage(client, shown, params.cursor)) };
   }
 
-  #discover({ caller, client }: Exchange): Reply {
+  /** Resources, templates and prompts, from what is stored; undefined where the caller has none of that kind. */
+  async #listFeatures({ caller, client, message, headers }: Exchange, params: JsonObject) {
+    const list = featureList(message.method);
+    if (!list) return undefined;
+    const offer = await this.#offer(caller);
+    if (capabilitiesOf(offer)[list.capability] === undefined) return undefined;
+    const entries = list.of(offer, readFilters(headers), this.#plain.hidden(caller));
+    const page = listPage(client, entries, params.cursor, list.member);
+    return { result: complete(client, selfAt(this.#self, caller), page) };
+  }
+
+  async #offer(caller: Caller): Promise<Offer> {
+    return this.#offers.of(await this.#parts.access.rulesFor(caller));
+  }
+
+  async #discover({ caller, client }: Exchange): Promise<Reply> {
     const result = {
       supportedVersions: [...supportedVersions],
-      capabilities,
+      capabilities: capabilitiesOf(await this.#offer(caller)),
       ...instructionsAt(caller),
       ttlMs: DISCOVER_TTL_MS,
       cacheScope: "private",
@@ -98,7 +147,7 @@ export class Methods {
   }
 
   /** 2025-11-25 "Lifecycle": the version asked for if we speak it, else our newest of that era. */
-  #initialize(caller: Caller, params: JsonObject): Reply {
+  async #initialize(caller: Caller, params: JsonObject): Promise<Reply> {
     const asked = params.protocolVersion;
     if (typeof asked !== "string") {
       throw new Refusal(code.invalidParams, 'Send "protocolVersion" as a string.');
@@ -106,9 +155,15 @@ export class Methods {
     const version = clientVersions.includes(asked) ? asked : clientVersions[0]!;
     const declared = isObject(params.capabilities) ? params.capabilities : {};
     const client = isObject(params.clientInfo) ? shortName(params.clientInfo) : undefined;
-    const session = this.#sessions.start(caller, { version, opensUrls: declaresUrls(declared), client });
+    const session = this.#sessions.start(caller, {
+      version,
+      opensUrls: declaresUrls(declared),
+      client,
+      capabilities: declaredOf(declared),
+    });
     const { name, title, version: own } = selfAt(this.#self, caller);
     const serverInfo = { name, title, version: own };
+    const capabilities = capabilitiesOf(await this.#offer(caller));
     return {
       result: { protocolVersion: version, capabilities, serverInfo, ...instructionsAt(caller) },
       headers: { "mcp-session-id": session },

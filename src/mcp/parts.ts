@@ -2,11 +2,13 @@ import type { Access, AnonymousSessions, VirtualKeys, VirtualMcps } from "../acc
 import type { Audit } from "../audit/index.ts";
 import type { KeyedHash, Seal, Settings, World } from "../base/index.ts";
 import type { Connect } from "../connect/index.ts";
+import type { Database } from "../db/index.ts";
 import type { RateLimits } from "../http/index.ts";
 import type { Issuer } from "../issuer/index.ts";
 import type { Relay } from "../relay/index.ts";
 import type { Upstreams } from "../upstreams/index.ts";
 import type { Vault } from "../vault/index.ts";
+import type { ClientStreams } from "./client-streams.ts";
 
 /** One finished `tools/call`. */
 export interface CallReport {
@@ -23,6 +25,7 @@ export interface McpParts {
   /** Our own version, told to clients. */
   version: string;
   seal: Seal;
+  database: Database;
   hash: KeyedHash;
   limits: Pick<RateLimits, "take">;
   issuer: Pick<Issuer, "authenticate" | "known">;
@@ -30,11 +33,13 @@ export interface McpParts {
   access: Pick<Access, "known" | "rulesFor">;
   virtualMcps: Pick<VirtualMcps, "serving">;
   anonymousSessions: Pick<AnonymousSessions, "used">;
-  upstreams: Pick<Upstreams, "version" | "all">;
+  upstreams: Pick<Upstreams, "version" | "all" | "find">;
   vault: Pick<Vault, "statuses" | "find" | "severalAccounts">;
   relay: Pick<Relay, "call">;
   connect: Pick<Connect, "start">;
   audit: Pick<Audit, "note">;
+  /** Streams of older clients; ours to make unless somebody has to close them. */
+  streams?: ClientStreams;
   onCall(report: CallReport): void;
   /** How long a repeated call waits for a person who has opened the link, in milliseconds; default 8,000. */
   waitMs?: number;

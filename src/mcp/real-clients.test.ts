@@ -101,4 +101,25 @@ describe.each([
     await running.cancelled;
     await client.close();
   });
+
+  test("prompts, resources, templates and completions of an older server", async () => {
+    const client = await connect(mode);
+    const { prompts } = await client.listPrompts();
+    const names = prompts.map(({ name }) => name);
+    expect(names).toContain("everything-simple-prompt");
+    const got = await client.getPrompt({ name: "everything-simple-prompt" });
+    expect(got.messages[0]?.role).toBe("user");
+    const { resources } = await client.listResources();
+    expect(resources.length).toBeGreaterThan(0);
+    const [first] = resources;
+    expect((await client.readResource({ uri: first!.uri })).contents[0]?.uri).toBe(first!.uri);
+    const { resourceTemplates } = await client.listResourceTemplates();
+    const text = resourceTemplates.find(({ uriTemplate }) => uriTemplate.includes("text/"))!;
+    const uri = text.uriTemplate.replace(/\{[^}]+\}/, "1");
+    expect((await client.readResource({ uri })).contents[0]?.uri).toBe(uri);
+    const ref = { type: "ref/prompt", name: "everything-completable-prompt" } as const;
+    const completed = await client.complete({ ref, argument: { name: "department", value: "E" } });
+    expect(completed.completion.values).toContain("Engineering");
+    await client.close();
+  });
 });

@@ -8,6 +8,8 @@ export const code = {
   invalidParams: -32602,
   internal: -32603,
   sessionNotFound: -32001,
+  /** 2025-11-25 "Resources"; 2026-07-28 has -32602 for it. */
+  resourceNotFound: -32002,
   headerMismatch: -32020,
   unsupportedVersion: -32022,
   urlElicitationRequired: -32042,

@@ -3,11 +3,12 @@ import type { RelayCall, RelayFailure } from "../relay/index.ts";
 import { metaKey } from "../relay/index.ts";
 import { isObject } from "./body.ts";
 import type { Client } from "./era.ts";
+import { code } from "./refusal.ts";
 
 /** What a method comes to, before it is written. `status` is for errors that the revision ties to one. */
 export type Reply =
-  /** `required`: the result is ours, and says that an account is missing. */
-  | { result: JsonObject; headers?: Record<string, string>; required?: JsonObject }
+  /** `failure`: the result is ours, a tool's failure. `required`: it says that an account is missing. */
+  | { result: JsonObject; headers?: Record<string, string>; failure?: string; required?: JsonObject }
   /** `failed`: why the upstream gave no answer. `problem`: what we could not do ourselves. */
   | {
       error: { code: number; message: string; data?: unknown };
@@ -51,7 +52,14 @@ export function complete(client: Client, self: ServerInfo, result: JsonObject): 
 export function toolFailure(client: Client, self: ServerInfo, text: string, meta?: JsonObject): Reply {
   const result: JsonObject = { content: [{ type: "text", text }], isError: true };
   if (meta) result._meta = meta;
-  return { result: complete(client, self, result) };
+  return { result: complete(client, self, result), failure: text };
+}
+
+/** The same where there is no tool whose result could fail. */
+export function asError(reply: Reply): Reply {
+  if ("error" in reply || reply.failure === undefined) return reply;
+  const data = reply.required && { code: "mcp_auth_required", mcp_auth_required: reply.required };
+  return { error: { code: code.internal, message: reply.failure, ...(data && { data }) } };
 }
 
 export type NotificationSink = NonNullable<RelayCall["onNotification"]>;

@@ -1,11 +1,14 @@
 import type { Seal, World } from "../base/index.ts";
 import type { Caller } from "./caller.ts";
+import type { HeldAt } from "./held-call.ts";
 import { code, Refusal } from "./refusal.ts";
 
 /** What a `requestState` of ours says: we asked for a connection, or the upstream asked and this is its own state. */
 export interface RequestState {
   answers: "gateway" | "upstream";
   upstream?: string;
+  /** The upstream is older and waits: where its call is held. */
+  held?: HeldAt;
   /** Of our own: how often the call was repeated since the person opened the link. */
   waited?: number;
 }

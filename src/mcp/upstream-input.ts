@@ -1,6 +1,6 @@
 import type { JsonObject } from "../base/index.ts";
 import { isObject } from "./body.ts";
-import type { Entry } from "./catalog.ts";
+import type { Target } from "./catalog.ts";
 import type { Client } from "./era.ts";
 import { type Reply, type ServerInfo, toolFailure } from "./reply.ts";
 
@@ -18,7 +18,7 @@ const capabilityFor: Readonly<Record<string, string>> = {
 export function inputRequired(
   client: Client,
   self: ServerInfo,
-  { upstream }: Entry,
+  { upstream }: Target,
   result: JsonObject,
   wrap: (upstreamState: string | undefined) => string,
 ): Reply {
@@ -40,20 +40,32 @@ export function inputRequired(
   return { result: passed };
 }
 
-function mayAsk(client: Client, request: unknown): boolean {
+/** Whether a client declared anything that an upstream could ask it for. */
+export function canBeAsked({ capabilities }: Client): boolean {
+  return (
+    isObject(capabilities.elicitation) || isObject(capabilities.sampling) || isObject(capabilities.roots)
+  );
+}
+
+/** Whether this client declared what is asked of it; a page of an upstream's must be one of the web. */
+export function mayAsk(client: Client, request: unknown): boolean {
   if (!isObject(request) || typeof request.method !== "string") return false;
   const name = Object.hasOwn(capabilityFor, request.method) ? capabilityFor[request.method]! : undefined;
   const declared = name === undefined ? undefined : client.capabilities[name];
   if (!isObject(declared)) return false;
   if (name !== "elicitation") return true;
   const mode = isObject(request.params) ? request.params.mode : undefined;
-  if (mode === "url") return client.opensUrls;
+  if (mode === "url") {
+    // Older clients know the mode from 2025-11-25 on.
+    const knows = client.era === "modern" || client.version === "2025-11-25";
+    return client.opensUrls && knows && linksOf([request.params]).length === 1;
+  }
   // `elicitation: {}` alone means form mode; a missing mode is a form.
   return (mode === undefined || mode === "form") && (isObject(declared.form) || !isObject(declared.url));
 }
 
 /** Who asks stands in front of what is asked, where the person reads it. */
-function mark(name: string, request: JsonObject): JsonObject {
+export function mark(name: string, request: JsonObject): JsonObject {
   const { params } = request;
   if (!isObject(params) || typeof params.message !== "string") return request;
   return { ...request, params: { ...params, message: `[${name}] ${params.message}` } };

@@ -71,6 +71,22 @@ describe("a virtual MCP", () => {
     expect(peer.calls("tools/call")).toHaveLength(2);
   });
 
+  test("shows plain names where it has one upstream, and only those lead to it", async () => {
+    const { virtualMcp, other, key } = await team();
+    await bench.virtualMcps.update(virtualMcp.id, () => ({ names: "plain" }));
+    expect(await names("/mcp/team", key.value)).toEqual(["echo"]);
+    expect(await names("/mcp", key.value)).toContain("acme-echo");
+    const only = { "x-bf-mcp-include-tools": "acme-echo" };
+    expect(await names("/mcp/team", key.value, only)).toEqual(["echo"]);
+    expect((await call("/mcp/team", key.value, "echo")).body.result.resultType).toBe("complete");
+    for (const name of ["acme-echo", "danger", "other-echo"])
+      expect((await call("/mcp/team", key.value, name)).body.error, name).toMatchObject({ code: -32602 });
+    const upstreams = [...virtualMcp.tools, { upstreamId: other.id, tools: ["*"] }];
+    await expect(bench.virtualMcps.update(virtualMcp.id, () => ({ upstreams }))).rejects.toMatchObject({
+      code: "plain_names_one_upstream",
+    });
+  });
+
   test("never widens: neither the key's rule nor the upstream's own list is passed by", async () => {
     const { acme, other, virtualMcp, key } = await team();
     const upstreams = [acme, other].map(({ id }) => ({ upstreamId: id, tools: ["*"] }));

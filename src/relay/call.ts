@@ -13,6 +13,16 @@ export interface Notification {
   params?: JsonObject;
 }
 
+/** What an upstream asks of the client in the middle of a call: sampling, elicitation, roots. */
+export interface UpstreamRequest {
+  method: string;
+  params?: JsonObject;
+  /** Aborts when the upstream no longer wants to know, or the call is over. */
+  signal: Gone;
+}
+
+export type ClientAnswer = { result: JsonObject } | { error: { code: number; message: string; data?: Json } };
+
 /** `id`: unique in this process, so that no session is shared with it. */
 export interface Trial {
   id: number;
@@ -28,6 +38,8 @@ export interface RelayCall {
   /** Values to try instead of a stored credential; nothing of this call is kept for another. */
   trial?: Trial;
   upstream: RelayUpstream;
+  /** Made although the upstream could not be reached of late: by whoever finds out whether it is back. */
+  insists?: boolean;
   method: string;
   params: JsonObject | undefined;
   client: ClientView;
@@ -35,10 +47,17 @@ export interface RelayCall {
   paramHeaders?: Readonly<Record<string, string>>;
   /** Headers of the client's own request that go on with this one, names in lower case, values checked. */
   extraHeaders?: Readonly<Record<string, string>>;
+  /** The least severe log messages that the client wants; absent: what the upstream sends by itself. */
+  logLevel?: string;
   /** Aborts when the client is gone; the upstream is told. */
   signal: Gone;
   /** Progress and log messages of this request, in order. A returned promise holds the upstream back. */
   onNotification?(notification: Notification): void | Promise<void>;
+  /**
+   * Present when the client can be asked something while the call runs; then, and only then, its capabilities are offered
+   * to an older upstream, or to a newer one in the name of an older client.
+   */
+  onRequest?(request: UpstreamRequest): Promise<ClientAnswer>;
 }
 
 export type RelayFailure =

@@ -7,16 +7,26 @@ import { isObject } from "./message.ts";
  * `resultType`. Throws `RelayFault`.
  */
 export function checkResult(method: string, result: JsonObject, era: "modern" | "legacy"): JsonObject {
-  const type = era === "legacy" ? "complete" : result.resultType;
+  const type = era === "legacy" ? "complete" : (result.resultType ?? "complete");
   if (type === "input_required") return checkInputRequired(method, result);
-  // 2026-07-28: `resultType` is required; `task` needs an extension that we did not declare.
+  // SEP-2322: without `resultType` a result is complete; `task` needs an extension that we did not declare.
   if (type !== "complete") throw new RelayFault("upstream_protocol");
-  if (method !== "tools/call") return result;
+  if (method !== "tools/call") return checkOther(method, result);
   if (result.content === undefined && result.structuredContent !== undefined)
     return { ...result, content: [] };
   const { content } = result;
   const readable =
     Array.isArray(content) && content.every((block) => isObject(block) && typeof block.type === "string");
+  if (!readable) throw new RelayFault("upstream_protocol");
+  return result;
+}
+
+/** The one member without which the official clients refuse the whole result. */
+function checkOther(method: string, result: JsonObject): JsonObject {
+  const readable =
+    (method !== "prompts/get" || Array.isArray(result.messages)) &&
+    (method !== "resources/read" || Array.isArray(result.contents)) &&
+    (method !== "completion/complete" || isObject(result.completion));
   if (!readable) throw new RelayFault("upstream_protocol");
   return result;
 }

@@ -14,6 +14,9 @@ export function deliver(
   if (!call.onNotification) return;
   const { method, params } = message;
   if (method === "notifications/message") return call.onNotification({ method, params });
+  // 2025-11-25: to the client that was sent to the page, and no other; 2026-07-28 has no such word.
+  if (method === "notifications/elicitation/complete" && call.onRequest && call.client.era === "legacy")
+    return call.onNotification({ method, params });
   if (method !== "notifications/progress" || params?.progressToken !== id) return;
   const token = progressToken(call.params);
   if (token === undefined) return;

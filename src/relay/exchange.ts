@@ -28,6 +28,8 @@ export interface Post {
   id?: number;
   patience: Patience;
   timeoutMs: number;
+  /** How long the answer may be silent, where that is not `timeoutMs`. */
+  bodyTimeoutMs?: number;
   /** What comes before the answer on a stream. A returned promise stops reading until it settles. */
   onMessage?(message: Exclude<RpcMessage, { kind: "result" | "error" }>): void | Promise<void>;
 }
@@ -52,7 +54,7 @@ export async function post(outbound: Outbound, request: Post): Promise<Answered>
       body: request.body,
       signal: request.patience,
       headersTimeoutMs: request.timeoutMs,
-      bodyTimeoutMs: request.timeoutMs,
+      bodyTimeoutMs: request.bodyTimeoutMs ?? request.timeoutMs,
       tls: request.tls,
     });
     return await read(response, request);

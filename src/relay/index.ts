@@ -1,10 +1,20 @@
 /**
- * We speak to upstreams: JSON-RPC over Streamable HTTP in both protocol eras, era detection, the sessions of older
- * upstreams, SSE, timeouts and caps, and what a rejected credential means for a call. It leaves to others who may call
- * what (access/), where credentials come from (vault/), names and catalogues (mcp/), and the network itself (base/).
+ * We speak to upstreams: JSON-RPC over Streamable HTTP, HTTP with SSE and stdio, in both protocol eras; era detection,
+ * sessions and connections, supervised programs, timeouts and caps, and what a rejected credential means for a call. It
+ * leaves to others who may call what (access/), where credentials come from (vault/), names and catalogues (mcp/), and the
+ * network itself (base/).
  */
-export type { ClientView, Notification, RelayCall, Relayed, RelayFailure } from "./call.ts";
+export type {
+  ClientAnswer,
+  ClientView,
+  Notification,
+  RelayCall,
+  Relayed,
+  RelayFailure,
+  UpstreamRequest,
+} from "./call.ts";
 export { decodeHeaderValue, encodeHeaderValue, isPlainHeaderValue } from "./header-value.ts";
 export type { RelayParts, RelayUpstream, UpstreamTool } from "./parts.ts";
 export { Relay } from "./relay.ts";
 export { legacyVersions, metaKey, modernVersion } from "./revisions.ts";
+export { isBelow, severities } from "./severity.ts";

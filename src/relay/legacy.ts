@@ -1,14 +1,23 @@
 import { type JsonObject, stringifyJson, type World } from "../base/index.ts";
 import { type Attempt, type Attempted, refusal } from "./attempt.ts";
+import type { RelayCall } from "./call.ts";
 import { deliver } from "./deliver.ts";
 import { type Answered, post } from "./exchange.ts";
 import { RelayFault } from "./fault.ts";
-import type { RpcMessage } from "./message.ts";
+import { isObject } from "./message.ts";
 import { isModernCode } from "./modern.ts";
 import { Patience } from "./patience.ts";
-import { addExtraHeaders, baseHeaders, type Implementation, legacyBody } from "./request.ts";
+import {
+  addExtraHeaders,
+  baseHeaders,
+  carriedCapabilities,
+  type Implementation,
+  legacyBody,
+} from "./request.ts";
 import { legacyVersions } from "./revisions.ts";
 import { type LegacySession, LegacySessions } from "./sessions.ts";
+import { isBelow } from "./severity.ts";
+import { ASK_MS, UpstreamAsks } from "./upstream-asks.ts";
 
 /** Ends a call before there is a session to make it in. */
 class NoSession extends Error {
@@ -20,8 +29,6 @@ class NoSession extends Error {
   }
 }
 
-/** A refusing upstream may ask as often as it likes; we answer this many of its requests in one call. */
-const MAX_ANSWERS = 16;
 const SESSION_ID = /^[\x21-\x7e]{1,1024}$/;
 const SMALL_TIMEOUT_MS = 5_000;
 
@@ -43,6 +50,9 @@ export class LegacyUpstreams {
     try {
       for (let again = false; ; again = true) {
         const session = await this.sessions.get(key, () => this.#open(attempt, nextId()));
+        // What `server/discover` asks, an older server has said at `initialize`.
+        if (attempt.call.method === "server/discover") return discovered(session);
+        if (attempt.call.logLevel !== undefined) await this.#setLevel(attempt, session, nextId(), patience);
         const attempted = await this.#send(attempt, session, nextId(), patience);
         if (attempted !== "session_lost") return attempted;
         await this.sessions.drop(key, session);
@@ -55,6 +65,18 @@ export class LegacyUpstreams {
     }
   }
 
+  /** The log level that this call wants, for the session it is made in; a refusal is nobody's loss but the log's. */
+  async #setLevel(attempt: Attempt, session: LegacySession, id: number, patience: Patience): Promise<void> {
+    const level = attempt.call.logLevel!;
+    if (session.capabilities?.logging === undefined) return;
+    // Others may be in it who want more; what is too much for this client is left out on its own side.
+    if (session.logLevel !== undefined && !isBelow(level, session.logLevel)) return;
+    const { upstream, client, owner, signal } = attempt.call;
+    const call = { upstream, client, owner, signal, method: "logging/setLevel", params: { level } };
+    await this.#send({ ...attempt, call }, session, id, patience);
+    session.logLevel = level;
+  }
+
   async #send(
     attempt: Attempt,
     session: LegacySession,
@@ -62,7 +84,8 @@ export class LegacyUpstreams {
     patience: Patience,
   ): Promise<Attempted | "session_lost"> {
     const { call } = attempt;
-    let answered = 0;
+    // Made with the first request: few upstreams ask.
+    let asks: UpstreamAsks | undefined;
     const headers = sessionHeaders(attempt, session);
     // Only with the call: the session it is made in is shared, and its `initialize` is no one request's.
     addExtraHeaders(headers, call);
@@ -75,11 +98,17 @@ export class LegacyUpstreams {
         id,
         patience,
         timeoutMs: call.upstream.timeoutMs,
+        // While it waits for the client an upstream may say nothing; `patience` still counts.
+        bodyTimeoutMs: call.onRequest && ASK_MS,
         onMessage: (message) => {
-          if (message.kind === "notification") return deliver(call, id, message);
-          answered += 1;
-          if (answered > MAX_ANSWERS) throw new RelayFault("upstream_protocol");
-          this.#answerRequest(attempt, session, message);
+          if (message.kind === "request") {
+            asks ??= new UpstreamAsks(call, patience, (answer) =>
+              this.#tell(attempt, session, { jsonrpc: "2.0", ...answer }),
+            );
+            return asks.take(message);
+          }
+          if (message.method === "notifications/cancelled") return asks?.withdraw(message.params);
+          return deliver(call, id, message);
         },
       });
       return judge(answer, session);
@@ -90,22 +119,9 @@ export class LegacyUpstreams {
         this.#tell(attempt, session, { jsonrpc: "2.0", method: "notifications/cancelled", params });
       }
       throw error;
+    } finally {
+      asks?.end();
     }
-  }
-
-  /** We declared no capability, so there is nothing to ask us for but `ping`. */
-  #answerRequest(
-    attempt: Attempt,
-    session: LegacySession,
-    request: Extract<RpcMessage, { kind: "request" }>,
-  ) {
-    const { id, method } = request;
-    const error = { code: -32601, message: "Method not found" };
-    this.#tell(
-      attempt,
-      session,
-      method === "ping" ? { jsonrpc: "2.0", id, result: {} } : { jsonrpc: "2.0", id, error },
-    );
   }
 
   /** Sends what needs no answer; whether it arrives changes nothing for the call. */
@@ -138,7 +154,7 @@ export class LegacyUpstreams {
         ...request,
         headers,
         id,
-        body: this.#initialize(id),
+        body: this.#initialize(id, offered(attempt.call)),
       });
       const session = readSession(answer);
       const initialized = stringifyJson({ jsonrpc: "2.0", method: "notifications/initialized" });
@@ -154,20 +170,32 @@ export class LegacyUpstreams {
     }
   }
 
-  #initialize(id: number): string {
+  #initialize(id: number, capabilities: JsonObject): string {
     return stringifyJson({
       jsonrpc: "2.0",
       id,
       method: "initialize",
-      params: { protocolVersion: legacyVersions[0], capabilities: {}, clientInfo: this.#self },
+      params: { protocolVersion: legacyVersions[0], capabilities, clientInfo: this.#self },
     });
   }
 }
 
-function sessionKey({ call, credential }: Attempt): string {
+/** Whose session it is: what differs in any of it shares none. */
+export function sessionKey({ call, credential }: Attempt): string {
   const { owner, upstream, trial } = call;
   const whose = trial ? `trial:${trial.id}` : owner ? `${owner.mode}:${owner.id}` : "";
-  return `${upstream.id} ${upstream.generation} ${credential} ${whose}`;
+  const key = `${upstream.id} ${upstream.generation} ${credential} ${whose}`;
+  // What was declared at `initialize` holds for every call in a session, so clients that differ in it share none.
+  return call.onRequest ? `${key} ${JSON.stringify(offered(call))}` : key;
+}
+
+/** What `initialize` declares for this call: nothing, unless its client can be asked. */
+export function offered(call: RelayCall): JsonObject {
+  if (!call.onRequest) return {};
+  const capabilities = carriedCapabilities(call);
+  // A change of roots is not passed on, so none is promised.
+  if (capabilities.roots) capabilities.roots = {};
+  return capabilities;
 }
 
 function sessionHeaders(attempt: Attempt, session: LegacySession): Record<string, string> {
@@ -188,7 +216,12 @@ function readSession(answer: Answered): LegacySession {
   // 2025-11-25 "Session Management": visible ASCII only.
   if (id !== undefined && (typeof id !== "string" || !SESSION_ID.test(id)))
     throw new RelayFault("upstream_protocol");
-  return { id, version: version as string };
+  const { capabilities } = answer.result;
+  return { id, version: version as string, capabilities: isObject(capabilities) ? capabilities : {} };
+}
+
+function discovered({ capabilities = {} }: LegacySession): Attempted {
+  return { outcome: "result", result: { capabilities } };
 }
 
 function judge(answer: Answered, session: LegacySession): Attempted | "session_lost" {

@@ -1,10 +1,12 @@
 import { type JsonObject, type Owner, Problem } from "../base/index.ts";
 import type { RelayCall, Relayed } from "./call.ts";
+import { askNobody, everyClient } from "./list-features.ts";
 import { isObject } from "./message.ts";
 import type { RelayUpstream, UpstreamTool } from "./parts.ts";
 
 const MAX_PAGES = 64;
 const MAX_TOOLS = 5_000;
+const METHOD_NOT_FOUND = -32601;
 
 /** Reads `tools/list` page by page, bounded in pages and tools. Throws `Problem`. */
 export async function listAllTools(
@@ -19,11 +21,15 @@ export async function listAllTools(
     const relayed = await relay.call({
       owner,
       upstream,
+      insists: true,
       method: "tools/list",
       params: cursor === undefined ? {} : { cursor },
-      client: { era: "legacy", capabilities: {} },
+      client: everyClient,
+      onRequest: askNobody,
       signal,
     });
+    // A server without tools may have resources or prompts.
+    if (relayed.outcome === "error" && relayed.error.code === METHOD_NOT_FOUND && page === 0) return [];
     if (relayed.outcome !== "result") throw failure(relayed, upstream.url);
     tools.push(...readTools(relayed.result, upstream.url));
     const next = relayed.result.nextCursor;
@@ -74,7 +80,9 @@ function failure(relayed: Exclude<Relayed, { outcome: "result" }>, url: URL): Pr
         : new Problem(
             "upstream",
             relayed.code,
-            "The server could not be asked for its tools. Check its address.",
+            url.protocol === "stdio:"
+              ? "The program could not be asked for its tools. Look at what it wrote into the log (upstream.stderr)."
+              : "The server could not be asked for its tools. Check its address.",
           );
   }
 }

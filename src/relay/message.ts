@@ -12,7 +12,7 @@ export type RpcMessage =
   | { kind: "result"; result: JsonObject }
   | { kind: "error"; error: RpcError }
   | { kind: "notification"; method: string; params?: JsonObject }
-  | { kind: "request"; id: Json; method: string };
+  | { kind: "request"; id: Json; method: string; params?: JsonObject };
 
 /**
  * Reads one JSON-RPC 2.0 message that belongs to the request `id`. An answer to anything else, both or neither of
@@ -29,8 +29,9 @@ export function readMessage(value: Json, id: number): RpcMessage {
 }
 
 function readCall(value: JsonObject, method: string): RpcMessage {
-  if (value.id !== undefined) return { kind: "request", id: value.id, method };
-  return { kind: "notification", method, params: isObject(value.params) ? value.params : undefined };
+  const params = isObject(value.params) ? value.params : undefined;
+  if (value.id !== undefined) return { kind: "request", id: value.id, method, params };
+  return { kind: "notification", method, params };
 }
 
 /** The `error` member; undefined when there is none. Throws when it is not one. */

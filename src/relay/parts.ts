@@ -1,5 +1,5 @@
 import type { World } from "../base/index.ts";
-import type { ToolDefinition, Upstream, Upstreams } from "../upstreams/index.ts";
+import type { StdioCommand, ToolDefinition, Upstream, Upstreams } from "../upstreams/index.ts";
 import type { Vault } from "../vault/index.ts";
 
 /** What the relay needs of an upstream. */
@@ -7,7 +7,7 @@ export type RelayUpstream = Pick<
   Upstream,
   "id" | "name" | "url" | "perUser" | "headers" | "generation" | "era" | "timeoutMs"
 > &
-  Partial<Pick<Upstream, "perUserHeaderKeys" | "shared" | "oauth" | "tls">>;
+  Partial<Pick<Upstream, "perUserHeaderKeys" | "shared" | "oauth" | "tls" | "connectionType">>;
 
 export type UpstreamTool = ToolDefinition;
 
@@ -18,5 +18,7 @@ export interface RelayParts {
   version: string;
   /** Remembers how an upstream speaks, for the next start and other replicas. */
   upstreams: Pick<Upstreams, "recordEra">;
+  /** How upstreams that are programs are started, by name; from the configuration file. */
+  commands?: ReadonlyMap<string, StdioCommand>;
   vault: Pick<Vault, "open" | "openWarm" | "markRejected">;
 }

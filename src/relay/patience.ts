@@ -17,6 +17,7 @@ export class Patience implements Gone {
   readonly #listeners: (() => void)[] = [];
   #timer: NodeJS.Timeout;
   #left: number;
+  #holds = 0;
 
   constructor(client: Gone, timeoutMs: number) {
     this.#client = client;
@@ -44,7 +45,23 @@ export class Patience implements Gone {
   /** The upstream said something. */
   renew(): void {
     this.#left -= this.#timeoutMs;
-    if (this.#left > 0) this.#timer.refresh();
+    if (this.#left > 0 && this.#holds === 0) this.#timer.refresh();
+  }
+
+  /** The upstream waits for the client: `ms` instead of the usual time, until as many `release`s. */
+  hold(ms: number): void {
+    this.#holds += 1;
+    this.#restart(ms);
+  }
+
+  release(): void {
+    this.#holds -= 1;
+    if (this.#holds === 0) this.#restart(this.#timeoutMs);
+  }
+
+  #restart(ms: number): void {
+    clearTimeout(this.#timer);
+    if (!this.ended) this.#timer = setTimeout(() => this.#expire(), ms);
   }
 
   /** Waits for `work`, at most as long as we have patience. */

@@ -280,7 +280,6 @@ describe("what comes back", () => {
     ],
     ["a batch", answer.http(200, [{ jsonrpc: "2.0", id: 1, result: complete }])],
     ["content that is no list", answer.result({ resultType: "complete", content: "x" })],
-    ["no resultType", answer.result({ content: [] })],
     ["an unknown resultType", answer.result({ resultType: "task", content: [] })],
     ["an error that is none", answer.http(200, { jsonrpc: "2.0", id: 1, error: "x" })],
     ["HTML", answer.http(200, "<p>hello</p>", { "content-type": "text/html" })],

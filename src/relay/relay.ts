@@ -1,16 +1,20 @@
 import type { Hidden, Owner } from "../base/index.ts";
-import { sharedOwner } from "../upstreams/index.ts";
+import { type Features, sharedOwner } from "../upstreams/index.ts";
 import type { Opened } from "../vault/index.ts";
 import type { Attempt, Attempted } from "./attempt.ts";
 import type { RelayCall, Relayed } from "./call.ts";
 import { checkResult } from "./check-result.ts";
+import { Circuits, type Told, toldBy } from "./circuits.ts";
 import { RelayFault } from "./fault.ts";
 import { LegacyUpstreams } from "./legacy.ts";
+import { listAllFeatures } from "./list-features.ts";
 import { listAllTools } from "./list-tools.ts";
 import { ModernUpstreams } from "./modern.ts";
 import type { RelayParts, RelayUpstream, UpstreamTool } from "./parts.ts";
 import { Patience } from "./patience.ts";
 import { declaredOnly, trialOf } from "./personal-headers.ts";
+import { SseUpstreams } from "./sse-upstreams.ts";
+import { StdioUpstreams } from "./stdio.ts";
 import { verifyHeaders } from "./verify-headers.ts";
 
 type Era = "modern" | "legacy";
@@ -25,17 +29,32 @@ export class Relay {
   readonly #parts: RelayParts;
   readonly #modern: ModernUpstreams;
   readonly #legacy: LegacyUpstreams;
+  readonly #sse: SseUpstreams;
+  readonly #stdio: StdioUpstreams;
   /** By upstream id; ahead of what `upstreams` has stored. An address change is another generation. */
   readonly #eras = new Map<string, { generation: number; era: Era }>();
   readonly #sweeper: NodeJS.Timeout;
+  readonly #circuits: Circuits;
   #lastId = 0;
 
   constructor(parts: RelayParts) {
     this.#parts = parts;
+    const { log } = parts.world;
+    this.#circuits = new Circuits(
+      () => parts.world.now().getTime(),
+      (change, upstreamId) => log.warn(`relay.circuit_${change}`, { upstream_id: upstreamId }),
+    );
     const self = { name: "postern", version: parts.version };
     this.#modern = new ModernUpstreams(parts.world, self);
     this.#legacy = new LegacyUpstreams(parts.world, self);
-    this.#sweeper = setInterval(() => this.#legacy.sessions.sweep(), SWEEP_MS).unref();
+    const channels = { world: parts.world, self, nextId: () => ++this.#lastId };
+    this.#sse = new SseUpstreams(channels);
+    this.#stdio = new StdioUpstreams({
+      ...channels,
+      commands: parts.commands ?? new Map(),
+      learn: (upstream, era) => this.#learn(upstream, era),
+    });
+    this.#sweeper = setInterval(() => this.sweep(), SWEEP_MS).unref();
   }
 
   /**
@@ -43,18 +62,26 @@ export class Relay {
    * what an upstream does.
    */
   async call(call: RelayCall): Promise<Relayed> {
-    const patience = new Patience(call.signal, call.upstream.timeoutMs);
+    const { upstream } = call;
+    if (!call.insists && this.#circuits.refuses(upstream))
+      return { outcome: "failed", code: "upstream_unreachable", retryable: true };
+    const patience = new Patience(call.signal, upstream.timeoutMs);
+    let told: Told = "unknown";
     try {
-      return await this.#withCredential(call, patience);
+      const relayed = await this.#withCredential(call, patience);
+      if (relayed.outcome !== "needs_user") told = "reached";
+      return relayed;
     } catch (error) {
       if (!(error instanceof RelayFault)) throw error;
       const { code, retryable, cause } = error;
+      told = toldBy(error);
       if (code !== "cancelled") {
         this.#parts.world.log.info("relay.call_failed", { upstream: call.upstream.name, code, cause });
       }
       return { outcome: "failed", code, retryable };
     } finally {
       patience.stop();
+      this.#circuits.ended(upstream, told);
     }
   }
 
@@ -63,15 +90,28 @@ export class Relay {
     return listAllTools(this, upstream, owner);
   }
 
+  /** What an upstream offers beside tools. Throws `Problem` when it cannot be asked. */
+  listFeatures(upstream: RelayUpstream, owner?: Owner): Promise<Features> {
+    return listAllFeatures(this, upstream, owner);
+  }
+
   /** Every tool of an upstream, listed with header values that are only tried. See `verifyHeaders` for what it throws. */
   verifyHeaders(upstream: RelayUpstream, headers: Readonly<Record<string, Hidden>>): Promise<UpstreamTool[]> {
     return verifyHeaders(this, upstream, { id: ++this.#lastId, headers });
   }
 
-  /** Forgets sessions; what is under way ends with its client. */
-  close(): void {
+  /** Forgets sessions and ends connections and programs; what is under way over http ends with its client. */
+  async close(): Promise<void> {
     clearInterval(this.#sweeper);
     this.#legacy.sessions.clear();
+    this.#sse.close();
+    await this.#stdio.close();
+  }
+
+  /** Closes what nobody used for a while; called by a timer. */
+  sweep(): void {
+    this.#legacy.sessions.sweep();
+    this.#sse.sweep();
   }
 
   async #withCredential(call: RelayCall, patience: Patience): Promise<Relayed> {
@@ -124,6 +164,8 @@ export class Relay {
 
   async #inEra(attempt: Attempt, patience: Patience): Promise<Attempted> {
     const { upstream } = attempt.call;
+    if (upstream.connectionType === "sse") return this.#sse.call(attempt, patience);
+    if (upstream.connectionType === "stdio") return this.#stdio.call(attempt, patience);
     const known = this.#eraOf(upstream) ?? (await this.#detect(attempt, patience));
     if (typeof known !== "string") return known;
     const first = checked(attempt, known, await this.#speak(known, attempt, patience));

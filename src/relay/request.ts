@@ -56,7 +56,7 @@ export function modernBody(call: RelayCall, id: number, self: Implementation): s
   meta[metaKey.protocolVersion] = modernVersion;
   meta[metaKey.clientCapabilities] = carriedCapabilities(call);
   meta[metaKey.clientInfo] = { name: self.name, version: self.version };
-  const logLevel = call.client.era === "modern" ? sent?.[metaKey.logLevel] : undefined;
+  const logLevel = call.client.era === "modern" ? sent?.[metaKey.logLevel] : call.logLevel;
   if (logLevel !== undefined) meta[metaKey.logLevel] = logLevel;
   return stringifyJson({
     jsonrpc: "2.0",
@@ -94,12 +94,23 @@ function foreignMeta(sent: JsonObject | undefined, id: number): JsonObject {
   return meta;
 }
 
-function carriedCapabilities(call: RelayCall): JsonObject {
+/** What this hop declares: exactly what the present client can answer. An older one only while it can be asked. */
+export function carriedCapabilities(call: RelayCall): JsonObject {
   const capabilities: JsonObject = {};
-  if (call.client.era !== "modern") return capabilities;
+  if (call.client.era !== "modern" && !call.onRequest) return capabilities;
   for (const name of carried) {
     const declared = call.client.capabilities[name];
     if (isObject(declared)) capabilities[name] = declared;
   }
+  const extensions = passedExtensions(call.client.capabilities.extensions);
+  if (extensions) capabilities.extensions = extensions;
   return capabilities;
+}
+
+/** Extensions that are between client and server, with nothing in them for us to do: MCP Apps. */
+const passed = "io.modelcontextprotocol/ui";
+
+function passedExtensions(declared: unknown): JsonObject | undefined {
+  const ui = isObject(declared) ? declared[passed] : undefined;
+  return isObject(ui) ? { [passed]: ui } : undefined;
 }

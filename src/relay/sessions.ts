@@ -1,8 +1,14 @@
+import type { JsonObject } from "../base/index.ts";
+
 /** What an `initialize` with an older upstream gave us. */
 export interface LegacySession {
   /** `Mcp-Session-Id`; absent when the upstream keeps none. */
   id?: string;
   version: string;
+  /** What the upstream declared that it can do. */
+  capabilities?: JsonObject;
+  /** What was asked for with `logging/setLevel`. */
+  logLevel?: string;
 }
 
 interface Entry {

@@ -10,6 +10,7 @@ const LF = 0x0a;
 export class SseReader {
   readonly #utf8 = new TextDecoder("utf-8", { fatal: true });
   readonly #maxEvent: number;
+  readonly #other: ((event: string, data: string) => void) | undefined;
   /** Pieces of the line that is not complete yet; never searched again, however long it grows. */
   #pieces: string[] = [];
   #length = 0;
@@ -18,9 +19,10 @@ export class SseReader {
   #size = 0;
   #event = "";
 
-  /** `maxEvent`: characters of one event's data. */
-  constructor(maxEvent: number) {
+  /** `maxEvent`: characters of one event's data. `other` is told of events that are no messages. */
+  constructor(maxEvent: number, other?: (event: string, data: string) => void) {
     this.#maxEvent = maxEvent;
+    this.#other = other;
   }
 
   /** The data of every event that this chunk completes. Throws `RelayFault`. */
@@ -85,7 +87,9 @@ export class SseReader {
     this.#size = 0;
     this.#event = "";
     // An event with empty data is the priming event of 2025-11-25; other names are not JSON-RPC.
-    return data === "" || (event !== "" && event !== "message") ? undefined : data;
+    if (data === "" || event === "" || event === "message") return data || undefined;
+    this.#other?.(event, data!);
+    return undefined;
   }
 }
 

@@ -18,7 +18,6 @@ describe("a definition", () => {
   });
 
   it.each([
-    [{ connection_type: "sse" }, "unsupported_connection_type"],
     [{ connection_type: "stdio", stdio_config: { command: "sh" } }, "unsupported_connection_type"],
     [{ auth_type: "token_exchange" }, "unsupported_auth_type"],
     [{ stdio_config: { command: "sh" } }, "unsupported_field"],

@@ -5,6 +5,7 @@ import { checkForwardedHeader, checkHeader } from "./headers.ts";
 import { checkHeaderKeys, MAX_HEADER_KEYS } from "./per-user-headers.ts";
 import { shippedProfiles } from "./profiles.ts";
 import { keepSecret, resolveHeaders } from "./redaction.ts";
+import { checkStdio, type StdioSettings, stdioConfig } from "./stdio.ts";
 import { checkTls, tlsConfig } from "./tls-config.ts";
 import {
   type AuthType,
@@ -57,7 +58,7 @@ type OAuthConfig = z.output<typeof oauthConfig>;
 const fields = {
   connection_type: z.enum(connectionTypes),
   connection_string: url,
-  stdio_config: z.unknown(),
+  stdio_config: stdioConfig.nullable(),
   auth_type: z.enum(authTypes),
   headers: z.record(z.string().max(128), z.string().max(8192)),
   oauth_config: oauthConfig.nullable(),
@@ -98,6 +99,8 @@ export interface Definition {
   name: string;
   connectionType: ConnectionType;
   url: URL;
+  /** For `connectionType` `stdio`. */
+  stdio?: StdioSettings;
   authType: AuthType;
   headers: Record<string, Hidden>;
   tls?: Tls;
@@ -118,26 +121,33 @@ export interface Definition {
 
 /**
  * Checks what the schema cannot: what is supported, addresses, header names, secrets. `previous`: where redacted values
- * in `body` come from. `isNamed`: whether the operator's list names a host and port (`Outbound.isNamed`). Throws `Problem`
- * with the field at fault.
+ * in `body` come from. `isNamed`: whether the operator's list names a host and port (`Outbound.isNamed`). `isFromFile`: the
+ * operator of the machine says so. Throws `Problem` with the field at fault.
  */
 export function checkDefinition(
   body: DefinitionBody,
   previous?: Upstream,
   isNamed: (url: URL) => boolean = () => false,
+  isFromFile = previous?.source === "file",
 ): Definition {
   const connectionType = body.connection_type ?? "http";
   const authType = body.auth_type ?? "none";
+  // R25, attack case AD-07: nobody starts a program over the network.
+  if (connectionType === "stdio" && !isFromFile) throw onlyFromFile();
+  const stdio = connectionType === "stdio" ? checkStdio(body) : undefined;
   checkSupported(body, connectionType, authType);
   if (authType === "headers" && Object.keys(body.headers ?? {}).length === 0) {
     throw invalid("headers_required", "auth_type headers needs at least one entry in headers.", "headers");
   }
   const oauth = isOAuth(authType) ? checkOAuth(body.oauth_config ?? {}, authType, previous) : undefined;
-  const url = checkUrl(body.connection_string, "connection_string");
+  const url = stdio
+    ? new URL(`stdio:${encodeURIComponent(stdio.command)}`)
+    : checkUrl(body.connection_string, "connection_string");
   return {
     name: body.name,
     connectionType,
     url,
+    stdio,
     authType,
     headers: resolveHeaders(checkedHeaders(body.headers ?? {}, authType), previous),
     tls: checkTls(body.tls_config, url, previous?.tls, isNamed),
@@ -154,13 +164,6 @@ export function checkDefinition(
 }
 
 function checkSupported(body: DefinitionBody, connectionType: ConnectionType, authType: AuthType): void {
-  if (connectionType !== "http") {
-    throw invalid(
-      "unsupported_connection_type",
-      `connection_type ${connectionType} is not supported here. Use http (Streamable HTTP).`,
-      "connection_type",
-    );
-  }
   if (authType === "token_exchange") {
     throw invalid(
       "unsupported_auth_type",
@@ -168,8 +171,8 @@ function checkSupported(body: DefinitionBody, connectionType: ConnectionType, au
       "auth_type",
     );
   }
-  if (body.stdio_config !== undefined && body.stdio_config !== null) {
-    const message = "stdio_config is not supported by this version. Leave it out.";
+  if (connectionType !== "stdio" && body.stdio_config) {
+    const message = "stdio_config goes with connection_type stdio only. Leave it out.";
     throw invalid("unsupported_field", message, "stdio_config");
   }
   for (const field of ["per_user_header_keys", "user_headers"] as const) {
@@ -187,6 +190,14 @@ function checkSupported(body: DefinitionBody, connectionType: ConnectionType, au
       "oauth_config",
     );
   }
+}
+
+function onlyFromFile(): Problem {
+  return invalid(
+    "unsupported_connection_type",
+    "A program is started from the configuration file only. Declare it there in mcp.client_configs and restart, or give an http or sse address.",
+    "connection_type",
+  );
 }
 
 function isOAuth(authType: AuthType): authType is "oauth" | "per_user_oauth" {

@@ -43,7 +43,7 @@ function checkEntry(upstreams: Upstreams, entry: DefinitionBody, index: number):
       `${where}: give user_headers over the API only; here each person submits theirs.`,
     );
   try {
-    return upstreams.check(entry);
+    return upstreams.check(entry, true);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     throw new ConfigurationFault(`${where}${error.param ? `, ${error.param}` : ""}: ${error.message}`);
@@ -67,20 +67,21 @@ export const mcpServersBody = z.record(z.string().min(1).max(64), desktopServer)
 
 /**
  * The same servers as entries of `mcp.client_configs[]`: every tool, `auth_type` headers where there are headers. A name
- * that we cannot have gets underscores. Throws `ConfigurationFault` for one that is not reached over http.
+ * that we cannot have gets underscores. Throws `ConfigurationFault` for one with neither address nor command, or both.
  */
 export function definitionsFromMcpServers(servers: z.output<typeof mcpServersBody>): DefinitionBody[] {
   return Object.entries(servers).map(([key, server]) => {
     const kind = server.type ?? server.transport ?? (server.command === undefined ? "http" : "stdio");
-    if (server.url === undefined || kind === "sse" || kind === "stdio") {
+    const isProgram = kind === "stdio";
+    if (isProgram ? server.command === undefined || server.url : !server.url || server.command !== undefined)
       throw new ConfigurationFault(
-        `mcpServers.${key}: only servers with a url (Streamable HTTP) are supported.`,
+        `mcpServers.${key}: give either url, or command for a program${isProgram ? "" : "; type says which"}.`,
       );
-    }
     return {
       name: key.replaceAll(/[^A-Za-z0-9_]/g, "_").replace(/^(?=\d)/, "_"),
-      connection_type: "http",
+      connection_type: isProgram ? "stdio" : kind === "sse" ? "sse" : "http",
       connection_string: server.url,
+      stdio_config: isProgram ? { command: server.command!, args: server.args, env: server.env } : undefined,
       auth_type: server.auth_type ?? (server.headers ? "headers" : "none"),
       headers: server.headers,
       tools_to_execute: ["*"],

@@ -40,14 +40,17 @@ export {
 } from "./revocation-request.ts";
 export { upstreamRoutes } from "./routes.ts";
 export type { HeaderTarget, HeaderVerifier } from "./sample-headers.ts";
+export { type StdioCommand, stdioCommands } from "./stdio.ts";
 export { tlsOf, tlsText } from "./tls-rows.ts";
-export { ToolLists, type ToolListsParts, type ToolProbe } from "./tool-lists.ts";
+export { type FeatureProbe, ToolLists, type ToolListsParts, type ToolProbe } from "./tool-lists.ts";
 export {
   type AuthType,
   adminHeaderKeys,
   authorizationMoved,
   type Era,
   type Failure,
+  type FeatureDefinition,
+  type Features,
   type OAuthSettings,
   type Source,
   sameHeaderKeys,

@@ -2,7 +2,6 @@ import {
   type AuthorizationServer,
   type Client,
   type ClientAuth,
-  ClientSecretBasic,
   ClientSecretPost,
   dynamicClientRegistrationRequest,
   None,
@@ -100,7 +99,8 @@ async function dynamic(
       },
       oauthOptions(world, endpoint, request.tls),
     );
-    return readRegistration(await processDynamicClientRegistrationResponse(response), request);
+    const answer = await processDynamicClientRegistrationResponse(await withExpiry(response));
+    return readRegistration(answer, request);
   } catch (error) {
     if (error instanceof Problem) throw error;
     if (error instanceof OutboundError) throw unreachable(error, endpoint);
@@ -109,6 +109,19 @@ async function dynamic(
       request,
     );
   }
+}
+
+/** RFC 7591 §3.2.1 wants an end with every secret; servers that leave it out, which are many, mean that there is none. */
+async function withExpiry(response: Response): Promise<Response> {
+  if (response.status !== 201) return response;
+  const body: unknown = await response
+    .clone()
+    .json()
+    .catch(() => undefined);
+  if (typeof body !== "object" || body === null || !("client_secret" in body)) return response;
+  if ("client_secret_expires_at" in body) return response;
+  const { status, headers } = response;
+  return Response.json({ ...body, client_secret_expires_at: 0 }, { status, headers });
 }
 
 function readRegistration(client: Client, request: RegistrationRequest): Registration {
@@ -188,5 +201,17 @@ export function clientAuthentication(method: AuthMethod, proof: ClientProof): Cl
   if (method === "private_key_jwt") return privateKey ? privateKeyJwt(privateKey, privateKeyId) : None();
   if (!secret || method === "none") return None();
   const plain = secret.reveal();
-  return method === "client_secret_post" ? ClientSecretPost(plain) : ClientSecretBasic(plain);
+  return method === "client_secret_post" ? ClientSecretPost(plain) : basic(plain);
+}
+
+/**
+ * RFC 6749 §2.3.1: id and secret form-encoded, then as Basic. The library's own encodes `-`, `.` and `_` too, which servers that
+ * decode nothing do not recognise.
+ */
+function basic(secret: string): ClientAuth {
+  const encoded = (value: string) => new URLSearchParams([["", value]]).toString().slice(1);
+  return (_server, client, _body, headers) => {
+    const pair = `${encoded(client.client_id)}:${encoded(secret)}`;
+    headers.set("authorization", `Basic ${Buffer.from(pair).toString("base64")}`);
+  };
 }

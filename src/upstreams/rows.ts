@@ -1,10 +1,12 @@
 import { Hidden, type Seal, type SealContext, type Settings } from "../base/index.ts";
 import type { Row } from "../db/index.ts";
 import type { Definition } from "./definition.ts";
+import type { StdioSettings } from "./stdio.ts";
 import { openTls, sealTls } from "./tls-rows.ts";
 import type {
   AuthType,
   Failure,
+  Features,
   OAuthSettings,
   ToolDefinition,
   Upstream,
@@ -14,6 +16,7 @@ import type {
 /** What `upstreams.definition_json` holds: no secrets. Times in milliseconds. */
 interface StoredDefinition {
   oauth?: OAuthSettings;
+  stdio?: StdioSettings;
   /** Absent in rows of upstreams without. */
   perUserHeaderKeys?: string[];
   toolsToExecute: string[];
@@ -39,6 +42,7 @@ export function readUpstream(row: UpstreamRow, seal: Seal, settings: Settings): 
     source: row.source,
     connectionType: row.connection_type,
     url: new URL(row.connection_string!),
+    stdio: stored.stdio,
     authType: row.auth_type as AuthType,
     perUser: row.auth_type === "per_user_oauth" || row.auth_type === "per_user_headers",
     shared: row.auth_type === "oauth",
@@ -53,6 +57,7 @@ export function readUpstream(row: UpstreamRow, seal: Seal, settings: Settings): 
     generation: row.generation,
     era: row.era ?? undefined,
     tools: row.tools_json ? (JSON.parse(row.tools_json) as ToolDefinition[]) : [],
+    features: row.features_json ? (JSON.parse(row.features_json) as Features) : undefined,
     toolsSyncedAt: row.tools_synced_at ?? undefined,
     // The gateway's own may change while it runs.
     get timeoutMs() {
@@ -81,6 +86,7 @@ export function ownTimes(row: UpstreamRow): Pick<StoredDefinition, "timeoutMs" |
 export function definitionColumns(id: string, definition: Definition, seal: Seal) {
   const stored: StoredDefinition = {
     oauth: definition.oauth,
+    stdio: definition.stdio,
     perUserHeaderKeys: definition.perUserHeaderKeys.length > 0 ? definition.perUserHeaderKeys : undefined,
     toolsToExecute: definition.toolsToExecute,
     allowedExtraHeaders: definition.allowedExtraHeaders,

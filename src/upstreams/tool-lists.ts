@@ -1,14 +1,24 @@
 import { type Owner, Problem, type World } from "../base/index.ts";
-import { sharedOwner, type ToolDefinition, type Upstream, usesClientCredentials } from "./upstream.ts";
+import {
+  type Features,
+  sharedOwner,
+  type ToolDefinition,
+  type Upstream,
+  usesClientCredentials,
+} from "./upstream.ts";
 import type { Upstreams } from "./upstreams.ts";
 
 /** Lists an upstream's tools over MCP, with `owner`'s credential where it is per person; handed over in app.ts. */
 export type ToolProbe = (upstream: Upstream, owner?: Owner) => Promise<ToolDefinition[]>;
 
+/** Reads what it offers beside tools, in the same way. */
+export type FeatureProbe = (upstream: Upstream, owner?: Owner) => Promise<Features>;
+
 export interface ToolListsParts {
   world: World;
   upstreams: Upstreams;
   probe: ToolProbe;
+  features?: FeatureProbe;
   /** Whether this owner has a usable credential; handed over in app.ts. */
   hasCredential(owner: Owner, upstreamId: string): Promise<boolean>;
 }
@@ -65,11 +75,23 @@ export class ToolLists {
       if (upstream.perUser && !by) return;
       if (upstream.shared && !(await this.#isShared(upstream))) return;
       const tools = await this.#parts.probe(upstream, by);
+      const features = await this.#features(upstream, by);
       // An address changed meanwhile has other tools.
-      if (upstreams.find(id)?.generation === upstream.generation) await upstreams.recordTools(id, tools);
+      if (upstreams.find(id)?.generation === upstream.generation)
+        await upstreams.recordTools(id, tools, features);
     } catch (error) {
       world.log.warn("upstream.tool_list_failed", { upstream: upstream.name, error });
       await this.#recordFailure(id, error);
+    }
+  }
+
+  /** Tools without the rest are better than none: what cannot be read stays as it was. */
+  async #features(upstream: Upstream, owner: Owner | undefined): Promise<Features | undefined> {
+    try {
+      return await this.#parts.features?.(upstream, owner);
+    } catch (error) {
+      this.#parts.world.log.warn("upstream.features_failed", { upstream: upstream.name, error });
+      return undefined;
     }
   }
 

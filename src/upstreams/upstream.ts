@@ -1,5 +1,6 @@
 import type { Hidden, Owner, Tls } from "../base/index.ts";
 import type { Tx } from "../db/index.ts";
+import type { StdioSettings } from "./stdio.ts";
 
 export const authTypes = [
   "none",
@@ -31,6 +32,21 @@ export type Source = "api" | "file";
 export interface ToolDefinition {
   name: string;
   [key: string]: unknown;
+}
+
+/** A resource, template or prompt as the upstream describes it, every field kept. */
+export interface FeatureDefinition {
+  name: string;
+  [key: string]: unknown;
+}
+
+/** What an upstream offers beside tools; a list it does not offer is empty. */
+export interface Features {
+  /** As it declared them: `server/discover`, or the answer to `initialize`. */
+  readonly capabilities: Readonly<Record<string, unknown>>;
+  readonly resources: readonly FeatureDefinition[];
+  readonly templates: readonly FeatureDefinition[];
+  readonly prompts: readonly FeatureDefinition[];
 }
 
 /** `client_credentials` (RFC 6749 §4.4): the gateway's own token, nobody consents. */
@@ -79,7 +95,9 @@ export interface Upstream {
   readonly name: string;
   readonly source: Source;
   readonly connectionType: ConnectionType;
+  /** `stdio:` and the command for one that is a program. */
   readonly url: URL;
+  readonly stdio?: StdioSettings;
   readonly authType: AuthType;
   /** Whether each owner brings a credential of their own. */
   readonly perUser: boolean;
@@ -100,6 +118,8 @@ export interface Upstream {
   readonly generation: number;
   readonly era?: Era;
   readonly tools: readonly ToolDefinition[];
+  /** Absent until it was asked. */
+  readonly features?: Features;
   readonly toolsSyncedAt?: number;
   readonly timeoutMs: number;
   readonly syncIntervalMs: number;

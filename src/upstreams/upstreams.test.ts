@@ -227,6 +227,33 @@ onBothDatabases("upstreams", (open) => {
     expect(upstreams.findByName("personal")).toMatchObject({ disabled: false });
   });
 
+  it("a program of the file is kept by its command and the names of its variables, nothing secret", async () => {
+    const { upstreams, database } = await start();
+    const stdio_config = {
+      command: "npx",
+      args: ["--key", "arg-secret"],
+      envs: ["A"],
+      env: { B: "env-secret" },
+    };
+    const entry: DefinitionBody = { name: "local", connection_type: "stdio", stdio_config };
+    await reconcileFile(upstreams, [plain, entry]);
+    const local = upstreams.findByName("local")!;
+    expect(local).toMatchObject({ connectionType: "stdio", authType: "none", generation: 1 });
+    const rows = await database.db.selectFrom("upstreams").selectAll().execute();
+    expect(JSON.stringify([rows, local])).not.toContain("secret");
+    await upstreams.recordTools(local.id, [{ name: "echo" }]);
+    await reconcileFile(upstreams, [plain, entry]);
+    expect(upstreams.get(local.id)).toMatchObject({ generation: 1, tools: [{ name: "echo" }] });
+    const other = { ...entry, stdio_config: { command: "uvx" } };
+    await reconcileFile(upstreams, [plain, other]);
+    expect(upstreams.get(local.id)).toMatchObject({ generation: 2, tools: [] });
+    await reconcileFile(upstreams, [plain]);
+    expect(upstreams.get(local.id)).toMatchObject({ disabled: true });
+    await reconcileFile(upstreams, [{ ...plain, name: "local" }]);
+    expect(upstreams.get(local.id)).toMatchObject({ connectionType: "http", disabled: false });
+    expect(upstreams.get(local.id).stdio).toBeUndefined();
+  });
+
   it("an unchanged file changes nothing", async () => {
     const { upstreams, world } = await start();
     await reconcileFile(upstreams, [plain, keyed, personal]);
@@ -278,5 +305,24 @@ it("takes the mcpServers map of desktop clients", () => {
     { name: "my_server", auth_type: "headers", tools_to_execute: ["*"] },
     { name: "_2nd", auth_type: "none" },
   ]);
-  expect(() => definitionsFromMcpServers({ local: { command: "npx" } })).toThrow(ConfigurationFault);
+  expect(
+    definitionsFromMcpServers({
+      local: { command: "npx", args: ["-y", "x"], env: { A: "1" } },
+      old: { url: "https://c.example/sse", type: "sse" },
+    }),
+  ).toMatchObject([
+    {
+      connection_type: "stdio",
+      stdio_config: { command: "npx", args: ["-y", "x"], env: { A: "1" } },
+      auth_type: "none",
+      tools_to_execute: ["*"],
+    },
+    { connection_type: "sse", connection_string: "https://c.example/sse" },
+  ]);
+  for (const server of [
+    {},
+    { command: "npx", url: "https://a.example" },
+    { type: "stdio", url: "https://a.example" },
+  ])
+    expect(() => definitionsFromMcpServers({ local: server as { url: string } })).toThrow(ConfigurationFault);
 });

@@ -11,6 +11,7 @@ import {
   authorizationMoved,
   type Era,
   type Failure,
+  type Features,
   type Source,
   sameHeaderKeys,
   type ToolDefinition,
@@ -87,8 +88,9 @@ export class Upstreams {
   }
 
   /** `checkDefinition` for this gateway: what its operator allows decides whether a certificate may stay unchecked. */
-  check(body: DefinitionBody): Definition {
-    return checkDefinition(body, undefined, (url) => this.#world.outbound.isNamed(url));
+  check(body: DefinitionBody, isFromFile = false): Definition {
+    const isNamed = (url: URL) => this.#world.outbound.isNamed(url);
+    return checkDefinition(body, undefined, isNamed, isFromFile);
   }
 
   /** Stores a checked definition; with `found`, also what discovery and registration came to. 409 when the name is taken. */
@@ -143,10 +145,11 @@ export class Upstreams {
     if (this.find(id)?.era !== era) await this.#set(id, { era });
   }
 
-  /** A tool list was read: the upstream is healthy. */
-  async recordTools(id: string, tools: readonly ToolDefinition[]): Promise<void> {
+  /** A tool list was read: the upstream is healthy. Without `features` those stay as they were. */
+  async recordTools(id: string, tools: readonly ToolDefinition[], features?: Features): Promise<void> {
     await this.#set(id, {
       tools_json: JSON.stringify(tools),
+      ...(features && { features_json: JSON.stringify(features) }),
       tools_synced_at: this.#world.now().getTime(),
       // Read with a credential that died meanwhile: only a new one ends that.
       state: sql`case state when 'needs_reauth' then state else 'healthy' end`,
@@ -257,7 +260,7 @@ export class Upstreams {
         updated_at: this.#world.now().getTime(),
         ...(moved || otherwise ? { generation: before.generation + 1 } : {}),
         ...(moved ? { state: "pending_verification", failure_json: null } : {}),
-        ...(addressed ? { era: null, tools_json: null, tools_synced_at: null } : {}),
+        ...(addressed ? { era: null, tools_json: null, features_json: null, tools_synced_at: null } : {}),
       })
       .where("id", "=", before.id)
       .execute();
@@ -299,6 +302,7 @@ export class Upstreams {
         generation: 1,
         era: null,
         tools_json: null,
+        features_json: null,
         tools_synced_at: null,
         created_at: now,
         updated_at: now,

@@ -13,7 +13,9 @@ export function definitionOf(upstream: Upstream): DefinitionView {
     client_id: upstream.id,
     name: upstream.name,
     connection_type: upstream.connectionType,
-    connection_string: upstream.url.href,
+    ...(upstream.stdio
+      ? { stdio_config: { command: upstream.stdio.command, envs: [...upstream.stdio.envs] } }
+      : { connection_string: upstream.url.href }),
     auth_type: upstream.authType,
     headers: Object.fromEntries(Object.keys(upstream.headers).map((name) => [name, redacted])),
     ...(upstream.authType === "per_user_headers"

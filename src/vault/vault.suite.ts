@@ -152,6 +152,7 @@ async function insertUpstream(database: Database, id: string): Promise<void> {
       generation: 1,
       era: null,
       tools_json: null,
+      features_json: null,
       tools_synced_at: null,
       created_at: 1,
       updated_at: 1,

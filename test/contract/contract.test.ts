@@ -38,6 +38,13 @@ const elsewhere = new Set([
   // A provider that names another account (connect/swap.test.ts).
   "connectAccountPage",
   "connectAccountAnswer",
+  // Streams that stay open, and what needs one (mcp/bridge.test.ts).
+  "mcpGet",
+  "mcpSlugGet",
+  "mcpDelete",
+  "mcpSlugDelete",
+  "sseGet",
+  "sseMessagePost",
 ]);
 
 describe.each(["sqlite", "postgres"] as const)(

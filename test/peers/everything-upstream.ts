@@ -12,17 +12,22 @@ export interface EverythingUpstream {
 const START_MS = 30_000;
 
 /** Starts the official `@modelcontextprotocol/server-everything` (older era, with sessions) as a process of its own. */
-export async function startEverythingUpstream(): Promise<EverythingUpstream> {
+export async function startEverythingUpstream(
+  transport: "streamableHttp" | "sse" = "streamableHttp",
+): Promise<EverythingUpstream> {
   const entry = fileURLToPath(import.meta.resolve("@modelcontextprotocol/server-everything/dist/index.js"));
   const preload = new URL("everything-preload.ts", import.meta.url).href;
-  const child = spawn(process.execPath, ["--import", preload, entry, "streamableHttp"], {
+  const child = spawn(process.execPath, ["--import", preload, entry, transport], {
     cwd: join(dirname(entry), ".."),
     env: { PATH: process.env.PATH, PORT: "0" },
     stdio: ["ignore", "ignore", "pipe", "ipc"],
   });
   try {
     const port = await portOf(child);
-    return { url: `http://127.0.0.1:${port}/mcp`, close: () => end(child) };
+    return {
+      url: `http://127.0.0.1:${port}/${transport === "sse" ? "sse" : "mcp"}`,
+      close: () => end(child),
+    };
   } catch (error) {
     await end(child);
     throw error;

@@ -1,0 +1,161 @@
+import type { World } from "../base/index.ts";
+import type { Attempt, Attempted } from "./attempt.ts";
+import { type Channel, NotTaken } from "./channel.ts";
+import { openConversation, speak } from "./conversation.ts";
+import { RelayFault } from "./fault.ts";
+import { offered, sessionKey } from "./legacy.ts";
+import { Patience } from "./patience.ts";
+import type { Implementation } from "./request.ts";
+import { SseLine } from "./sse-line.ts";
+
+/** Each holds a connection, of the 256 that one origin may have; messages need some too. */
+const MAX_PER_UPSTREAM = 128;
+const IDLE_MS = 5 * 60_000;
+
+interface Entry {
+  key: string;
+  upstreamId: string;
+  channel: Promise<Channel>;
+  /** Calls that chose it. */
+  users: number;
+  usedAt: number;
+}
+
+export interface SseParts {
+  world: World;
+  self: Implementation;
+  nextId(): number;
+}
+
+/**
+ * Upstreams of the transport of 2024-11-05. One connection per (owner, upstream, credential, generations), as for sessions;
+ * a call whose client can be asked something has one to itself, because a question there names no call.
+ */
+export class SseUpstreams {
+  readonly #parts: SseParts;
+  readonly #entries = new Set<Entry>();
+  /** The same by key: a call must not look at other people's. */
+  readonly #byKey = new Map<string, Set<Entry>>();
+
+  constructor(parts: SseParts) {
+    this.#parts = parts;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Throws `RelayFault`. */
+  async call(attempt: Attempt, patience: Patience): Promise<Attempted> {
+    for (let again = false; ; again = true) {
+      const entry = this.#entry(attempt);
+      entry.users += 1;
+      try {
+        const channel = await within(entry.channel, patience);
+        return await speak(channel, attempt, this.#parts.nextId(), this.#parts.self, patience);
+      } catch (error) {
+        if (!(error instanceof NotTaken)) throw error;
+        if (error.attempted !== "lost") return error.attempted;
+        // It did nothing with the message and does not know the connection: another one, once.
+        this.#drop(entry);
+        if (again) throw new RelayFault("upstream_protocol");
+      } finally {
+        entry.users -= 1;
+        entry.usedAt = this.#now();
+        // What is asked late on it must not reach the next person.
+        if (attempt.call.onRequest && !attempt.call.owner) this.#drop(entry);
+      }
+    }
+  }
+
+  /** Closes what nobody used for a while. */
+  sweep(): void {
+    const now = this.#now();
+    for (const entry of this.#entries)
+      if (entry.users === 0 && now - entry.usedAt >= IDLE_MS) this.#drop(entry);
+  }
+
+  close(): void {
+    for (const entry of this.#entries) this.#drop(entry);
+  }
+
+  #entry(attempt: Attempt): Entry {
+    const key = sessionKey(attempt);
+    const isAlone = attempt.call.onRequest !== undefined;
+    for (const entry of this.#byKey.get(key) ?? []) if (!isAlone || entry.users === 0) return entry;
+    const upstreamId = attempt.call.upstream.id;
+    this.#makeRoom(upstreamId);
+    const channel = this.#open(attempt);
+    const entry: Entry = { key, upstreamId, channel, users: 0, usedAt: this.#now() };
+    this.#entries.add(entry);
+    const same = this.#byKey.get(key);
+    if (same) same.add(entry);
+    else this.#byKey.set(key, new Set([entry]));
+    channel.then(
+      (open) => open.whenLost(() => this.#forget(entry)),
+      () => this.#forget(entry),
+    );
+    return entry;
+  }
+
+  #forget(entry: Entry): void {
+    this.#entries.delete(entry);
+    const same = this.#byKey.get(entry.key);
+    same?.delete(entry);
+    if (same?.size === 0) this.#byKey.delete(entry.key);
+  }
+
+  /** Others may wait for it: it does not end with this call's client. */
+  async #open(attempt: Attempt): Promise<Channel> {
+    const { world, self, nextId } = this.#parts;
+    const { call } = attempt;
+    const patience = new Patience(new AbortController().signal, call.upstream.timeoutMs);
+    // Belongs to the connection, not to the call that happens to be the first.
+    const opener: Attempt = {
+      ...attempt,
+      call: { ...call, extraHeaders: undefined, onNotification: undefined },
+    };
+    const isOwn = call.owner !== undefined || call.onRequest !== undefined;
+    const options = { nextId, now: () => this.#now(), isOwn };
+    try {
+      const channel = await SseLine.open(world, opener, options, patience);
+      const capabilities = offered(call);
+      const opening = { channel, attempt: opener, capabilities, self, nextId, patience, probeMs: 0 };
+      try {
+        if (await openConversation("legacy", opening)) return channel;
+        throw new RelayFault("upstream_protocol");
+      } catch (error) {
+        channel.lose(new RelayFault("upstream_unreachable"));
+        throw error;
+      }
+    } finally {
+      patience.stop();
+    }
+  }
+
+  #makeRoom(upstreamId: string): void {
+    const same = [...this.#entries].filter((entry) => entry.upstreamId === upstreamId);
+    if (same.length < MAX_PER_UPSTREAM) return;
+    const idle = same.filter(({ users }) => users === 0).sort((a, b) => a.usedAt - b.usedAt)[0];
+    if (!idle) throw new RelayFault("upstream_unreachable", { retryable: true });
+    this.#drop(idle);
+  }
+
+  #drop(entry: Entry): void {
+    this.#forget(entry);
+    entry.channel.then(
+      (channel) => channel.lose(new RelayFault("upstream_unreachable", { retryable: true })),
+      () => {},
+    );
+  }
+
+  #now(): number {
+    return this.#parts.world.now().getTime();
+  }
+}
+
+async function within<T>(work: Promise<T>, patience: Patience): Promise<T> {
+  await patience.until(work.then(() => {}));
+  if (patience.ended) throw patience.ended;
+  return work;
+}
