@@ -39,7 +39,7 @@ export function readOptions(args: string[]): Options | undefined {
   if (values.help) return undefined;
   const pace = values.quick
     ? { rounds: 2, durationMs: 350, warmUpCalls: 5_000, warmUpMs: 1_000 }
-    : { rounds: 5, durationMs: 1_100, warmUpCalls: 30_000, warmUpMs: 25_000 };
+    : { rounds: 15, durationMs: 400, warmUpCalls: 30_000, warmUpMs: 25_000 };
   const { write, date, profile: profileFolder } = values;
   return { ...pace, concurrencies: [1, 10, 50], write, date, profileFolder };
 }

@@ -3,7 +3,10 @@ import { readBody } from "./body.ts";
 import type { RouteContext } from "./route.ts";
 
 /** Header values by name in lower case; a header sent twice is joined with a comma, so that neither value is taken for the whole. */
-export type HeaderReader = Pick<Headers, "get">;
+export interface HeaderReader extends Pick<Headers, "get"> {
+  /** The same object for all requests of one connection; absent where there is none. */
+  readonly connection?: object;
+}
 
 /** A request as direct routes read it, whichever edge it came in by. */
 export interface Inbound {

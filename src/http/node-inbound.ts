@@ -20,6 +20,10 @@ export class NodeInbound implements Inbound, HeaderReader {
     return value === undefined ? null : typeof value === "string" ? value : value.join(", ");
   }
 
+  get connection(): object {
+    return this.#incoming.socket;
+  }
+
   get gone(): Gone {
     this.#gone ??= new Departure(this.#outgoing);
     return this.#gone;

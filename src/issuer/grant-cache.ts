@@ -27,6 +27,7 @@ export class GrantCache {
   readonly #parts: { world: World; database: Database; hash: KeyedHash };
   /** By a digest of the token that is cheaper than the keyed hash; it is written nowhere. */
   readonly #entries = new Map<string, GrantPrincipal>();
+  readonly #lastOf = new WeakMap<object, { token: string; digest: string }>();
   readonly #used = new Map<string, number>();
   /** Rises with every drop, so that a load that began before it is not kept. */
   #version = 0;
@@ -47,13 +48,24 @@ export class GrantCache {
     return { ok: true, grant };
   }
 
-  /** The grant of a valid token that was seen before, without waiting; undefined: `authenticate` has to look. */
-  known(token: string): GrantPrincipal | undefined {
-    const grant = this.#entries.get(sha256(token));
+  /**
+   * The grant of a valid token that was seen before, without waiting; undefined: `authenticate` has to look. `connection`:
+   * the one it came on, which keeps the digest of the token it brought last as long as it is open.
+   */
+  known(token: string, connection?: object): GrantPrincipal | undefined {
+    const grant = this.#entries.get(connection ? this.#digest(token, connection) : sha256(token));
     const now = this.#parts.world.now().getTime();
     if (!grant || grant.expiresAt <= now) return undefined;
     this.#used.set(grant.grantId, now);
     return grant;
+  }
+
+  #digest(token: string, connection: object): string {
+    const last = this.#lastOf.get(connection);
+    if (last?.token === token) return last.digest;
+    const digest = sha256(token);
+    this.#lastOf.set(connection, { token, digest });
+    return digest;
   }
 
   /** Writes when grants were last used; jobs.ts calls it now and then, and once at the end. */

@@ -46,8 +46,8 @@ export class Issuer {
   }
 
   /** The grant of a valid token that was seen before, without waiting; undefined: `authenticate` has to look. */
-  known(token: string): GrantPrincipal | undefined {
-    return this.#cache.known(token);
+  known(token: string, connection?: object): GrantPrincipal | undefined {
+    return this.#cache.known(token, connection);
   }
 
   /** Writes `last_used_at` of what was used since the last call; for jobs.ts and the stop. */

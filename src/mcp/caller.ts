@@ -38,7 +38,8 @@ export class Callers {
   known(headers: HeaderReader, slug: string | undefined): Caller | undefined {
     if (slug !== undefined || headers.get(SESSION_HEADER) !== null) return undefined;
     const presented = presentedCredential(headers);
-    const grant = presented.kind === "token" ? this.#parts.issuer.known(presented.value) : undefined;
+    const grant =
+      presented.kind === "token" ? this.#parts.issuer.known(presented.value, headers.connection) : undefined;
     return grant && serves(grant.resource, slug) ? this.#callerOf(grant) : undefined;
   }
 

@@ -28,7 +28,8 @@ export class CredentialCache {
 
   find(key: string): Warm | undefined {
     const warm = this.#entries.get(key);
-    if (!warm) return undefined;
+    // While there is plenty of room, nothing is about to go, and the order does not matter.
+    if (!warm || this.#entries.size < CAPACITY / 2) return warm;
     this.#entries.delete(key);
     this.#entries.set(key, warm);
     return warm;

@@ -40,13 +40,19 @@ export class Wire {
         headers: { ...length, ...headers },
       });
       sending.on("response", (response) => {
+        const { statusCode: status = 0, headers: told } = response;
+        if (method === "GET" && told["content-type"] === "text/event-stream") {
+          // A standing stream ends when one of the two leaves.
+          resolve({ status, headers: told, text: "" });
+          return sending.destroy();
+        }
         const chunks: Buffer[] = [];
         response.on("data", (chunk: Buffer) => chunks.push(chunk));
         response.on("error", reject);
         response.on("end", () => {
           resolve({
-            status: response.statusCode ?? 0,
-            headers: response.headers,
+            status,
+            headers: told,
             text: Buffer.concat(chunks).toString("utf8"),
           });
           if (declares !== undefined) sending.destroy();
