@@ -121,10 +121,14 @@ describe("a direct route behind a port", () => {
     handle = async ({ inbound }) => ({
       ...plain,
       headers: {},
-      body: JSON.stringify([inbound.headers.get("authorization"), inbound.headers.get("x-none")]),
+      body: JSON.stringify([
+        inbound.headers.get("authorization"),
+        inbound.headers.get("x-none"),
+        inbound.headers.get("constructor"),
+      ]),
     });
     const twice = ["Authorization: Bearer one", "Authorization: Bearer two"];
-    expect(await answerTo(post("/hot", "", twice), "]")).toContain('["Bearer one, Bearer two",null]');
+    expect(await answerTo(post("/hot", "", twice), "]")).toContain('["Bearer one, Bearer two",null,null]');
   });
 
   it("a Host that is not ours is refused before the handler, with the security headers", async () => {

@@ -16,8 +16,10 @@ export class NodeInbound implements Inbound, HeaderReader {
   }
 
   get(name: string): string | null {
-    const value = this.#incoming.headers[name];
-    return value === undefined ? null : typeof value === "string" ? value : value.join(", ");
+    const value: unknown = this.#incoming.headers[name];
+    if (typeof value === "string") return value;
+    // The object inherits: `constructor` is a header name, and no header.
+    return Array.isArray(value) ? value.join(", ") : null;
   }
 
   get connection(): object {

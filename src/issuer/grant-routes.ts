@@ -47,7 +47,7 @@ export function grantRoutes(parts: IssuerParts, grants: Grants): Route[] {
         await parts.database.transaction(async (tx) => {
           const own = await visible(tx, caller, parts.world.now().getTime())
             .select("grants.id")
-            .where("grants.id", "=", plain(params.id))
+            .where("grants.id", "=", params.id)
             .executeTakeFirst();
           const ending = { event: "grant.revoked", actor: actorOf(caller), requestId } as const;
           // The same 404 for unknown and for somebody else's (TK-20).
@@ -79,12 +79,12 @@ function visible(db: Db | Tx, caller: Principal, now: number) {
 
 async function listGrants(parts: IssuerParts, caller: Principal, query: z.output<typeof listQuery>) {
   const { q, bf_mode: mode, virtual_key_id: keyId, user_id: userId, limit, offset } = query;
-  const like = q === undefined ? undefined : `%${likeLiteral(plain(q).toLowerCase())}%`;
+  const like = q === undefined ? undefined : `%${likeLiteral(q.toLowerCase())}%`;
   const filtered = visible(parts.database.db, caller, parts.world.now().getTime())
     .$if(mode !== undefined, (rows) => rows.where("grants.owner_mode", "=", mode!))
-    .$if(keyId !== undefined, (rows) => rows.where("grants.virtual_key_id", "=", plain(keyId!)))
+    .$if(keyId !== undefined, (rows) => rows.where("grants.virtual_key_id", "=", keyId!))
     .$if(userId !== undefined, (rows) =>
-      rows.where("grants.owner_mode", "=", "user").where("grants.owner_id", "=", plain(userId!)),
+      rows.where("grants.owner_mode", "=", "user").where("grants.owner_id", "=", userId!),
     )
     .$if(like !== undefined, (rows) =>
       rows.where(
@@ -123,11 +123,6 @@ async function listGrants(parts: IssuerParts, caller: Principal, query: z.output
     last_used_at: row.last_used_at === null ? null : new Date(row.last_used_at).toISOString(),
   }));
   return { sessions, count: sessions.length, total_count: Number(total), limit, offset };
-}
-
-/** Postgres refuses NUL in a text; no id or name of ours has one. */
-function plain(text: string): string {
-  return text.replaceAll("\0", "");
 }
 
 function unknownGrant(): Problem {

@@ -123,7 +123,7 @@ async function remove(
     const row = await tx
       .selectFrom("clients")
       .selectAll()
-      .where("id", "=", id.replaceAll("\0", ""))
+      .where("id", "=", id)
       .where("kind", "=", "static")
       .executeTakeFirst();
     if (!row)

@@ -64,7 +64,7 @@ function call(id: Message["id"], params: Record<string, unknown>): void {
       write({ jsonrpc: "2.0", id: "s1", method: "ping" });
       write({ jsonrpc: "2.0", id: "s2", method: "roots/list" });
       write({ jsonrpc: "2.0", id: 4_000_000, result: {} });
-      setTimeout(() => answer(asked), 100);
+      bothAnswered = () => answer(asked);
       break;
     case "cancelled":
       answer(cancelled);
@@ -79,11 +79,12 @@ function flood(chunk: string): void {
 }
 
 const asked: unknown[] = [];
+let bothAnswered: (() => void) | undefined;
 
 createInterface({ input: process.stdin }).on("line", (line) => {
   const message = JSON.parse(line) as Message & { result?: unknown; error?: unknown };
   const { id, method, params = {} } = message;
-  if (method === undefined) asked.push(message);
+  if (method === undefined && asked.push(message) === 2) bothAnswered?.();
   if (method === "notifications/cancelled") cancelled.push(params.reason);
   if (method === undefined || id === undefined) return;
   const result = (value: object) => write({ jsonrpc: "2.0", id, result: value });
