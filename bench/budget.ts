@@ -6,6 +6,10 @@ export const MAX_COST_RATIO = 1.5;
 /** design.md section 6: what one call may send to its upstream. */
 export const maxUpstreamRequests: UpstreamRequests = { coldModern: 2, coldLegacy: 3, warm: 1 };
 
+/** Attack case MC-07: work that grows with the square of the length makes four of two. */
+export const MAX_GROWTH = 3;
+export const HOSTILE_MS = 200;
+
 /** goals.md, goal 6. Shown, but no reason to fail: they depend on the machine. */
 export const aims = {
   callsPerSecond: 2000,

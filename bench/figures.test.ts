@@ -13,6 +13,7 @@ function figures(ratio: number, coldModern: number): Figures {
     memory: { idleMiB: 0, afterMiB: 0, baselineMiB: 0 },
     requests: { coldModern, coldLegacy: 3, warm: 1 },
     coldStartMs: 0,
+    hostile: [{ what: "", ms: 1, growth: 2 }],
   };
 }
 

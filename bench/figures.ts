@@ -1,4 +1,5 @@
-import { MAX_COST_RATIO, maxUpstreamRequests } from "./budget.ts";
+import { HOSTILE_MS, MAX_COST_RATIO, MAX_GROWTH, maxUpstreamRequests } from "./budget.ts";
+import type { HostileCost } from "./hostile-json.ts";
 import type { Measurement } from "./measure.ts";
 import type { Target } from "./targets.ts";
 import type { UpstreamRequests } from "./upstream-requests.ts";
@@ -20,6 +21,8 @@ export interface Figures {
   requests: UpstreamRequests;
   /** From starting the process to the first answered call, on a database that has its rows. */
   coldStartMs: number;
+  /** Attack case MC-07. */
+  hostile: HostileCost[];
 }
 
 export interface AddedLatency {
@@ -35,7 +38,7 @@ export interface Check {
 }
 
 /** The budget of design.md section 6, line by line. */
-export function checks({ loads, requests }: Figures): Check[] {
+export function checks({ loads, requests, hostile }: Figures): Check[] {
   const ratios = loads.map(({ concurrency, ratio }) => ({
     what: `processor time per call, c=${concurrency}`,
     found: `${ratio.toFixed(2)} × bare proxy`,
@@ -53,5 +56,11 @@ export function checks({ loads, requests }: Figures): Check[] {
     limit: String(maxUpstreamRequests[key]),
     passed: requests[key] <= maxUpstreamRequests[key],
   }));
-  return [...ratios, ...counted];
+  const judged = hostile.map(({ what, ms, growth }) => ({
+    what: `hostile body, twice the length: ${what}`,
+    found: `${growth.toFixed(2)} × the work, ${ms.toFixed(1)} ms`,
+    limit: `${MAX_GROWTH}, ${HOSTILE_MS} ms`,
+    passed: growth <= MAX_GROWTH && ms <= HOSTILE_MS,
+  }));
+  return [...ratios, ...counted, ...judged];
 }

@@ -6,6 +6,7 @@
  * the design is missed.
  */
 import { checks, type Figures, type LoadFigures } from "./figures.ts";
+import { hostileCosts } from "./hostile-json.ts";
 import { costRatio, interleave, type Measurement, measure, typical, warmUp } from "./measure.ts";
 import { callTool } from "./modern-call.ts";
 import { type Options, readOptions, usage } from "./options.ts";
@@ -47,6 +48,7 @@ async function benchmark(options: Options): Promise<number> {
 
 async function run(stage: Stage, options: Options): Promise<Figures> {
   const { load, gateway, baseline } = stage;
+  const hostile = hostileCosts();
   const idleMiB = residentMiB(gateway.pid);
   const requests = await countUpstreamRequests(stage);
   const targets = targetsOf(stage);
@@ -59,7 +61,7 @@ async function run(stage: Stage, options: Options): Promise<Figures> {
   }
   const added = await addedLatency(load, targets, options);
   const memory = { idleMiB, afterMiB: residentMiB(gateway.pid), baselineMiB: residentMiB(baseline.pid) };
-  return { loads, added, memory, requests, coldStartMs: await coldStart(stage) };
+  return { loads, added, memory, requests, coldStartMs: await coldStart(stage), hostile };
 }
 
 function warmUpOf({ warmUpCalls, warmUpMs }: Options) {

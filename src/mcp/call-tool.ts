@@ -16,6 +16,7 @@ import { type Client, digestOf } from "./era.ts";
 import { extraHeaders } from "./extra-headers.ts";
 import { failureReply, upstreamError } from "./failures.ts";
 import { readFilters } from "./filters.ts";
+import { awaitFirstRead } from "./first-read.ts";
 import type { HeldAt } from "./held-call.ts";
 import { HeldCalls } from "./held-calls.ts";
 import { fromLevel, LogLevels } from "./log-levels.ts";
@@ -299,7 +300,11 @@ export class ToolCalls {
   async #connect(call: ToolCall, name: string, view: View): Promise<Reply> {
     const { connect } = this.#others;
     const upstream = connect.find(name, view);
-    return upstream ? connect.call(upstream, view, call.requestId) : this.#unknown(call, name);
+    if (upstream) return connect.call(upstream, view, call.requestId);
+    const full = this.#plain.full(call.caller, name);
+    return (await awaitFirstRead(this.#parts, full, view, call.signal))
+      ? this.call(call)
+      : this.#unknown(call, name);
   }
 
   /** ID-30: what is not allowed looks like what does not exist. */

@@ -16,7 +16,7 @@ import { type Database, Flows, Outbox, openDatabase, openKeyedHash } from "../db
 import { mount, RateLimits } from "../http/index.ts";
 import { Issuer, type IssuerParts } from "../issuer/index.ts";
 import { Relay } from "../relay/index.ts";
-import { checkDefinition, type Upstream, Upstreams } from "../upstreams/index.ts";
+import { checkDefinition, ToolLists, type Upstream, Upstreams } from "../upstreams/index.ts";
 import { Vault } from "../vault/index.ts";
 import { type CallReport, ClientStreams, mcpRoutes } from "./index.ts";
 
@@ -49,6 +49,7 @@ export class Bench {
   readonly database: Database;
   readonly hash: KeyedHash;
   readonly streams: ClientStreams;
+  readonly tools: ToolLists;
   waitMs = 0;
   #app: ReturnType<typeof mount> | undefined;
 
@@ -70,6 +71,13 @@ export class Bench {
     const drop: AnonymousSessionsParts["drop"] = (tx, owner) => this.vault.dropOwner(tx, owner);
     this.anonymousSessions = new AnonymousSessions({ world, database, log: world.log, drop });
     this.relay = new Relay({ ...ground, version: "1.2.3", upstreams: this.upstreams, vault: this.vault });
+    this.tools = new ToolLists({
+      world,
+      upstreams: this.upstreams,
+      probe: (upstream, owner) => this.relay.listTools(upstream, owner),
+      hasCredential: async (owner, id) =>
+        (await this.vault.statuses(owner, [id])).get(id)?.status === "active",
+    });
   }
 
   async close(): Promise<void> {
@@ -96,7 +104,12 @@ export class Bench {
     return this.#app;
   }
 
-  async upstream(peer: ScriptedUpstream, body: Json = {}, tools: Json[] = peer.tools): Promise<Upstream> {
+  /** `tools`: "unread" for one whose list was never read. */
+  async upstream(
+    peer: ScriptedUpstream,
+    body: Json = {},
+    tools: Json[] | "unread" = peer.tools,
+  ): Promise<Upstream> {
     const definition = checkDefinition({
       name: "acme",
       connection_type: "http",
@@ -105,7 +118,7 @@ export class Bench {
       ...body,
     } as never);
     const { id } = await this.upstreams.create(definition, "api");
-    await this.upstreams.recordTools(id, tools as never);
+    if (tools !== "unread") await this.upstreams.recordTools(id, tools as never);
     return this.upstreams.get(id);
   }
 

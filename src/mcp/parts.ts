@@ -6,7 +6,7 @@ import type { Database } from "../db/index.ts";
 import type { RateLimits } from "../http/index.ts";
 import type { Issuer } from "../issuer/index.ts";
 import type { Relay } from "../relay/index.ts";
-import type { Upstreams } from "../upstreams/index.ts";
+import type { ToolLists, Upstreams } from "../upstreams/index.ts";
 import type { Vault } from "../vault/index.ts";
 import type { ClientStreams } from "./client-streams.ts";
 
@@ -34,6 +34,7 @@ export interface McpParts {
   virtualMcps: Pick<VirtualMcps, "serving">;
   anonymousSessions: Pick<AnonymousSessions, "used">;
   upstreams: Pick<Upstreams, "version" | "all" | "find">;
+  tools: Pick<ToolLists, "firstRead">;
   vault: Pick<Vault, "statuses" | "find" | "severalAccounts">;
   relay: Pick<Relay, "call">;
   connect: Pick<Connect, "start">;

@@ -30,6 +30,8 @@ const LONGEST_RETRY_MS = 60_000;
 export class ToolLists {
   readonly #parts: ToolListsParts;
   readonly #running = new Map<string, Promise<void>>();
+  /** Who connected an account while a list was being read, by upstream. */
+  readonly #connected = new Map<string, Owner>();
 
   constructor(parts: ToolListsParts) {
     this.#parts = parts;
@@ -39,7 +41,7 @@ export class ToolLists {
   refresh(id: string, owner?: Owner): Promise<void> {
     const running = this.#running.get(id);
     if (running) return running;
-    const started = this.#refresh(id, owner).finally(() => this.#running.delete(id));
+    const started = this.#readUntilCurrent(id, owner).finally(() => this.#running.delete(id));
     this.#running.set(id, started);
     return started;
   }
@@ -48,7 +50,24 @@ export class ToolLists {
   connected(owner: Owner, id: string): void {
     const upstream = this.#parts.upstreams.find(id);
     if (!upstream || upstream.disabled) return;
-    if (upstream.shared || (upstream.perUser && isDue(upstream, this.#now()))) void this.refresh(id, owner);
+    if (!upstream.shared && !(upstream.perUser && this.#isWanted(upstream))) return;
+    if (this.#running.has(id)) this.#connected.set(id, owner);
+    else void this.refresh(id, owner);
+  }
+
+  /** A list that nobody could read so far is read with a new credential at once, whatever failed before. */
+  #isWanted(upstream: Upstream): boolean {
+    return upstream.toolsSyncedAt === undefined || isDue(upstream, this.#now());
+  }
+
+  /** Resolves when a list that was never read has been; at once when it cannot be read now, or was. */
+  async firstRead(id: string, owner: Owner): Promise<void> {
+    const upstream = this.#parts.upstreams.find(id);
+    if (!upstream || upstream.toolsSyncedAt !== undefined) return;
+    const running = this.#running.get(id);
+    if (running || !isDue(upstream, this.#now())) return running;
+    if (!upstream.perUser) return this.refresh(id);
+    if (await this.#parts.hasCredential(owner, id)) await this.refresh(id, owner);
   }
 
   /** Reads every list that is due, a few at once; called by a timer. Resolves when they are through. */
@@ -64,6 +83,16 @@ export class ToolLists {
   /** Resolves when nothing is being read. */
   async settled(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running.values());
+  }
+
+  /** The credential that a list is read with may end meanwhile: a consent's moves to its person at the submit. */
+  async #readUntilCurrent(id: string, owner: Owner | undefined): Promise<void> {
+    await this.#refresh(id, owner);
+    for (let next = this.#connected.get(id); next; next = this.#connected.get(id)) {
+      this.#connected.delete(id);
+      const upstream = this.#parts.upstreams.find(id);
+      if (upstream && this.#isWanted(upstream)) await this.#refresh(id, next);
+    }
   }
 
   async #refresh(id: string, owner: Owner | undefined): Promise<void> {
