@@ -34,6 +34,8 @@ export class Audit {
   readonly #world: World;
   readonly #serials: Serials;
   #waiting: Values[] = [];
+  /** The beginning of ids made in one millisecond. */
+  #idAt = { at: Number.NaN, beginning: "" };
   #dropped = 0;
 
   constructor(parts: { database: Database; world: World }) {
@@ -74,9 +76,10 @@ export class Audit {
   /** In the order of `columns`. */
   #row({ event, actor, owner, upstreamId, requestId, detail }: AuditEntry): Values {
     const at = this.#world.now().getTime();
+    if (this.#idAt.at !== at) this.#idAt = { at, beginning: auditIdAt(at) };
     return [
       // Ids that begin with the time keep new rows together on disk.
-      auditIdAt(at) + this.#serials.next(),
+      this.#idAt.beginning + this.#serials.next(),
       at,
       event,
       actor,

@@ -91,15 +91,15 @@ function checkUrl(lane: Lane, url: URL): void {
   if (url.protocol !== "http:" || !lane.allowed.has(hostAndPort(url))) throw new OutboundError("refused");
 }
 
-async function guardedRequest(lane: Lane, url: URL, request: OutboundRequest): Promise<OutboundAnswer> {
-  const { origin, path } = targetOf(lane, url);
-  const { method, headers, body, signal } = request;
-  if (signal?.aborted) throw new OutboundError("aborted");
-  const timeouts = { headersTimeout: request.headersTimeoutMs, bodyTimeout: request.bodyTimeoutMs };
+/** What is thrown in here rejects. */
+function guardedRequest(lane: Lane, url: URL, request: OutboundRequest): Promise<OutboundAnswer> {
   return new Promise((resolve, reject) => {
+    const { origin, path } = targetOf(lane, url);
+    const { method, headers, body, signal, headersTimeoutMs, bodyTimeoutMs } = request;
+    if (signal?.aborted) throw new OutboundError("aborted");
     const answer = new StreamedAnswer(signal, resolve, reject);
     agentFor(lane, origin, request.tls).dispatch(
-      { origin, path, method, headers, body, ...timeouts },
+      { origin, path, method, headers, body, headersTimeout: headersTimeoutMs, bodyTimeout: bodyTimeoutMs },
       answer,
     );
   });

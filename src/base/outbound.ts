@@ -39,8 +39,8 @@ export interface OutboundRequest {
 
 /** The body of an answer, read once: whole, in pieces, or not at all. */
 export interface AnswerBody extends AsyncIterable<Uint8Array> {
-  /** All of it. Throws `OutboundError` `too_large` beyond `maxBytes`, and what the connection throws. */
-  bytes(maxBytes: number): Promise<Uint8Array>;
+  /** All of it; at once where it has come. Throws `OutboundError` `too_large` beyond `maxBytes`, and what the connection throws. */
+  bytes(maxBytes: number): Uint8Array | Promise<Uint8Array>;
   /** Reads on for nobody, so that the connection can be used again; what is more or lasts longer ends it. */
   discard(limits: { bytes: number; ms: number }): void;
   /** Ends the connection: nothing of this answer can be taken for the next one's. */

@@ -69,7 +69,14 @@ export class StreamedAnswer implements Dispatcher.DispatchHandler, AnswerBody {
     this.#end();
   }
 
-  async bytes(maxBytes: number): Promise<Uint8Array> {
+  /** Small answers are there whole when their head is; those wait for nothing. */
+  bytes(maxBytes: number): Uint8Array | Promise<Uint8Array> {
+    const [only] = this.#chunks;
+    const whole = this.#ended && this.#error === undefined && this.#chunks.length === 1;
+    return whole && only!.length <= maxBytes ? only! : this.#gather(maxBytes);
+  }
+
+  async #gather(maxBytes: number): Promise<Uint8Array> {
     const whole: Buffer[] = [];
     let size = 0;
     for (;;) {

@@ -18,6 +18,7 @@ const MAX_ANSWER = 16 * 1024 * 1024;
 const MAX_STREAM = 64 * 1024 * 1024;
 const MAX_MESSAGES = 10_000;
 const MAX_REFUSAL = 64 * 1024;
+const WHOLE = { maxBytes: MAX_ANSWER };
 
 export interface Post {
   url: URL;
@@ -26,10 +27,8 @@ export interface Post {
   body: string;
   /** The JSON-RPC id of a request; absent for a notification or an answer. */
   id?: number;
+  /** Keeps the time. */
   patience: Patience;
-  timeoutMs: number;
-  /** How long the answer may be silent, where that is not `timeoutMs`. */
-  bodyTimeoutMs?: number;
   /** What comes before the answer on a stream. A returned promise stops reading until it settles. */
   onMessage?(message: Exclude<RpcMessage, { kind: "result" | "error" }>): void | Promise<void>;
 }
@@ -53,19 +52,21 @@ export async function post(outbound: Outbound, request: Post): Promise<Answered>
       headers: request.headers,
       body: request.body,
       signal: request.patience,
-      headersTimeoutMs: request.timeoutMs,
-      bodyTimeoutMs: request.bodyTimeoutMs ?? request.timeoutMs,
+      // Patience keeps the time; two more timers would cost every call something and add nothing.
+      headersTimeoutMs: 0,
+      bodyTimeoutMs: 0,
       tls: request.tls,
     });
-    return await read(response, request);
+    const answered = read(response, request);
+    return answered instanceof Promise ? await answered : answered;
   } catch (error) {
     throw request.patience.ended ?? relayFault(error);
   }
 }
 
-async function read(response: OutboundAnswer, request: Post): Promise<Answered> {
+function read(response: OutboundAnswer, request: Post): Answered | Promise<Answered> {
   const { statusCode, headers, body } = response;
-  if (statusCode < 200 || statusCode > 299) return await readRefusal(response, request.id);
+  if (statusCode < 200 || statusCode > 299) return readRefusal(response, request.id);
   if (request.id === undefined) {
     body.discard(LITTLE);
     return { kind: "accepted", headers };
@@ -78,13 +79,26 @@ async function read(response: OutboundAnswer, request: Post): Promise<Answered> 
     const answer = readStream(body, request, request.id);
     // Destroying ends the connection: nothing that still comes can be taken for another answer.
     answer.catch(() => body.destroy());
-    return { ...(await answer), headers };
+    return answer.then((message) => ({ ...message, headers }));
   }
   if (type !== "application/json") return abandon(body, "upstream_protocol");
-  const bytes = await readBytes(body, headers["content-length"], MAX_ANSWER);
-  const message = readMessage(parseStrictJson(bytes, { maxBytes: MAX_ANSWER }), request.id);
-  if (message.kind !== "result" && message.kind !== "error") throw new RelayFault("upstream_protocol");
-  return { ...message, headers };
+  const { id } = request;
+  const bytes = readBytes(body, headers["content-length"], MAX_ANSWER);
+  return bytes instanceof Promise
+    ? bytes.then((whole) => readWhole(whole, id, headers))
+    : readWhole(bytes, id, headers);
+}
+
+function readWhole(bytes: Uint8Array, id: number, headers: HeaderBag): Answered {
+  const message = readMessage(parseStrictJson(bytes, WHOLE), id);
+  switch (message.kind) {
+    case "result":
+      return { kind: "result", result: message.result, headers };
+    case "error":
+      return { kind: "error", error: message.error, headers };
+    default:
+      throw new RelayFault("upstream_protocol");
+  }
 }
 
 function mediaType(header: string | string[] | undefined): string {
@@ -97,7 +111,11 @@ function abandon(body: AnswerBody, code: "upstream_protocol" | "upstream_too_lar
   throw new RelayFault(code);
 }
 
-function readBytes(body: AnswerBody, length: string | undefined, max: number): Promise<Uint8Array> {
+function readBytes(
+  body: AnswerBody,
+  length: string | undefined,
+  max: number,
+): Uint8Array | Promise<Uint8Array> {
   return Number(length) > max ? abandon(body, "upstream_too_large") : body.bytes(max);
 }
 

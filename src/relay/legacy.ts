@@ -17,7 +17,7 @@ import {
 import { legacyVersions } from "./revisions.ts";
 import { type LegacySession, LegacySessions } from "./sessions.ts";
 import { isBelow } from "./severity.ts";
-import { ASK_MS, UpstreamAsks } from "./upstream-asks.ts";
+import { UpstreamAsks } from "./upstream-asks.ts";
 
 /** Ends a call before there is a session to make it in. */
 class NoSession extends Error {
@@ -97,9 +97,6 @@ export class LegacyUpstreams {
         body: legacyBody(call, id),
         id,
         patience,
-        timeoutMs: call.upstream.timeoutMs,
-        // While it waits for the client an upstream may say nothing; `patience` still counts.
-        bodyTimeoutMs: call.onRequest && ASK_MS,
         onMessage: (message) => {
           if (message.kind === "request") {
             asks ??= new UpstreamAsks(call, patience, (answer) =>
@@ -133,7 +130,6 @@ export class LegacyUpstreams {
       headers: sessionHeaders(attempt, session),
       body: stringifyJson(message),
       patience,
-      timeoutMs: SMALL_TIMEOUT_MS,
     })
       .catch((error) =>
         this.#world.log.debug("relay.message_lost", { upstream_id: attempt.call.upstream.id, error }),
@@ -147,7 +143,7 @@ export class LegacyUpstreams {
     const patience = new Patience(new AbortController().signal, upstream.timeoutMs);
     try {
       const { url, tls } = upstream;
-      const request = { url, tls, patience, timeoutMs: upstream.timeoutMs };
+      const request = { url, tls, patience };
       const headers = baseHeaders(legacyVersions[0]);
       attempt.authorize(headers);
       const answer = await post(this.#world.outbound, {

@@ -42,7 +42,6 @@ export class ModernUpstreams {
       body: modernBody(call, id, this.#self),
       id,
       patience,
-      timeoutMs: call.upstream.timeoutMs,
       onMessage: (message) => {
         // 2026-07-28: "server MUST NOT send requests"; they travel in `input_required`.
         if (message.kind === "request") throw new RelayFault("upstream_protocol");

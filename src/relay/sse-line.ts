@@ -67,7 +67,6 @@ export class SseLine implements Line {
       headers,
       body: message,
       patience,
-      timeoutMs: call.upstream.timeoutMs,
       tls: call.upstream.tls,
     });
     if (answer.kind === "refused") throw new NotTaken(whatItMeans(refusal(answer)));

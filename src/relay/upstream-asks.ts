@@ -10,7 +10,7 @@ const MAX_ASKS = 64;
 const MAX_OPEN = 16;
 
 /** How long an upstream's question may wait for the client and its person. */
-export const ASK_MS = 10 * 60_000;
+const ASK_MS = 10 * 60_000;
 
 /** What an upstream may ask of a client (2025-11-25 "Client Features"). */
 const askable: ReadonlySet<string> = new Set(["elicitation/create", "sampling/createMessage", "roots/list"]);
