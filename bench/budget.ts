@@ -8,7 +8,9 @@ export const maxUpstreamRequests: UpstreamRequests = { coldModern: 2, coldLegacy
 
 /** Attack case MC-07: work that grows with the square of the length makes four of two. */
 export const MAX_GROWTH = 3;
-export const HOSTILE_MS = 200;
+
+/** Attack case AD-05: without the same work one refusal would be some thirty times faster. */
+export const MAX_SIGN_IN_RATIO = 2;
 
 /** goals.md, goal 6. Shown, but no reason to fail: they depend on the machine. */
 export const aims = {

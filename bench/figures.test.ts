@@ -14,6 +14,7 @@ function figures(ratio: number, coldModern: number): Figures {
     requests: { coldModern, coldLegacy: 3, warm: 1 },
     coldStartMs: 0,
     hostile: [{ what: "", ms: 1, growth: 2 }],
+    signIn: 1,
   };
 }
 

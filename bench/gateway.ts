@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { request } from "undici";
 import { freePort } from "../test/peers/free-port.ts";
 import { stopProcess } from "./child.ts";
+import { account } from "./sign-in.ts";
 
 const main = fileURLToPath(new URL("../src/main.ts", import.meta.url));
 const START_TIMEOUT_MS = 30_000;
@@ -81,6 +82,8 @@ export class Gateway {
       POSTERN_BASE_URL: this.origin,
       POSTERN_DATABASE_URL: `sqlite:${join(folder, "postern.db")}`,
       POSTERN_ADMIN_TOKEN: adminToken,
+      POSTERN_ADMIN_EMAIL: account.email,
+      POSTERN_ADMIN_PASSWORD: account.password,
       POSTERN_OUTBOUND_ALLOW: reachable.map((origin) => new URL(origin).host).join(","),
     };
   }
