@@ -7,5 +7,7 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     maxWorkers: 2,
+    // Not how long something takes, but that it comes about: a busy machine must not decide.
+    expect: { poll: { interval: 20, timeout: 15_000 } },
   },
 });

@@ -1,24 +1,30 @@
-import type { Parts } from "./app-parts.ts";
+import type { Ground, Parts } from "./app-parts.ts";
+import type { Audit } from "./audit/index.ts";
 import type { Owner } from "./base/index.ts";
-import { authorizationMoved, sameHeaderKeys, sharedOwner, usesClientCredentials } from "./upstreams/index.ts";
+import {
+  authorizationMoved,
+  obtainsOwnToken,
+  sameHeaderKeys,
+  sharedOwner,
+  shownChanges,
+  type UpstreamListener,
+} from "./upstreams/index.ts";
 
 /** What must follow an event, in the transaction that causes it (contract section 2, reconciliation). */
-export function linkParts({
-  users,
-  passwords,
-  upstreams,
-  keys,
-  access,
-  virtualMcps,
-  vault,
-  issuer,
-  tools,
-}: Parts): void {
+export function linkParts(
+  { users, passwords, running, upstreams, keys, access, virtualMcps, vault, issuer, tools }: Parts,
+  { audit }: Pick<Ground, "audit">,
+): void {
+  running.listeners.push(async (changed) => {
+    if (changed.includes("client.mcp_tool_pins"))
+      await upstreams.pins.relistAll(upstreams.all().map(({ id }) => id));
+  });
+  upstreams.listeners.push({ toolsChanged: (tx, upstream, news) => auditTools(audit, tx, upstream, news) });
   upstreams.listeners.push({
     changed: async (tx, before, after) => {
       if (authorizationMoved(before, after)) await vault.needsReauth(tx, after.id, "configuration_changed");
       // A token of the gateway's own is obtained anew, with what counts now; nobody has to consent.
-      if (usesClientCredentials(after) && before.oauthVersion !== after.oauthVersion) {
+      if (obtainsOwnToken(after) && before.oauthVersion !== after.oauthVersion) {
         await vault.dropOwner(tx, sharedOwner(after));
         await upstreams.recordRegained(tx, after.id);
       }
@@ -53,4 +59,20 @@ export function linkParts({
   });
   access.listeners.push((tx, owner, allowed) => vault.setAccess(tx, owner, allowed));
   vault.connected.push((owner, upstreamId) => tools.connected(owner, upstreamId));
+}
+
+/** What nobody decided: changes that are held from now on, and those that a policy or a name let through. */
+async function auditTools(
+  audit: Audit,
+  ...[tx, upstream, news]: Parameters<NonNullable<UpstreamListener["toolsChanged"]>>
+): Promise<void> {
+  const { id: upstreamId, name } = upstream;
+  for (const [event, changes] of [
+    ["tool.change_held", news.held],
+    ["tool.change_followed", news.followed],
+  ] as const) {
+    if (changes.length === 0) continue;
+    const detail = { name, ...shownChanges(changes) };
+    await audit.append(tx, { event, actor: "system", upstreamId, detail });
+  }
 }

@@ -18,7 +18,7 @@ import {
 import { Issuer } from "./issuer/index.ts";
 import { anonymousSessionId, ClientStreams } from "./mcp/index.ts";
 import { Relay } from "./relay/index.ts";
-import { ToolLists, UpstreamOAuth, Upstreams, usesClientCredentials } from "./upstreams/index.ts";
+import { obtainsOwnToken, ToolLists, UpstreamOAuth, Upstreams } from "./upstreams/index.ts";
 import { Vault } from "./vault/index.ts";
 
 /** What every part above it is given. */
@@ -98,7 +98,7 @@ export function buildParts(ground: Ground) {
     upstreams,
     probe: async (upstream, owner) => {
       // Here, so that what discovery has to say becomes the upstream's `last_failure`.
-      if (usesClientCredentials(upstream)) await oauth.prepare(upstream);
+      if (obtainsOwnToken(upstream)) await oauth.prepare(upstream);
       return relay.listTools(upstream, owner);
     },
     features: (upstream, owner) => relay.listFeatures(upstream, owner),
@@ -124,7 +124,9 @@ export function buildParts(ground: Ground) {
     relay,
     tools,
     streams: new ClientStreams(ground),
-    metrics: new Metrics(),
+    metrics: new Metrics({
+      heldTools: () => upstreams.all().reduce((sum, { heldTools }) => sum + heldTools, 0),
+    }),
   };
 }
 

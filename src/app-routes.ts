@@ -44,11 +44,12 @@ function frontPages({ metrics, sessions, upstreams, users }: Parts, { config, da
       return signedIn && { email: signedIn.user.email, isAdmin: signedIn.user.role === "admin" };
     },
     upstreams: () =>
-      upstreams.all().map(({ name, state, authType, tools, lastFailure }) => ({
+      upstreams.all().map(({ name, state, authType, tools, heldTools, lastFailure }) => ({
         name,
         state,
         authType,
         tools: tools.length,
+        held: heldTools,
         failure: lastFailure?.message,
       })),
   });
@@ -59,6 +60,7 @@ function upstreamAdministration(parts: Parts, ground: Ground): Route[] {
   return upstreamRoutes({
     ...parts,
     settings: ground.config.settings,
+    database: ground.database,
     audit: ground.audit,
     keyConfigs: keyConfigs({ ...ground, ...parts }),
     visible: (caller) => visibleUpstreams(access, upstreams, caller),

@@ -12,6 +12,7 @@ import { type Database, Flows, Outbox, openDatabase, openKeyedHash, sweep } from
 import { mount, RateLimits } from "./http/index.ts";
 import { Guard } from "./identity/index.ts";
 import { type Job, Jobs } from "./jobs.ts";
+import { sweepFinishedTasks } from "./mcp/index.ts";
 import { reconcileFile } from "./upstreams/index.ts";
 
 /** A whole gateway, not yet listening. */
@@ -39,7 +40,7 @@ export async function openGateway(config: Config, overrides: { now?: () => Date 
   try {
     const ground = await layGround(config, world, database);
     const parts = buildParts(ground);
-    linkParts(parts);
+    linkParts(parts, ground);
     await readConfiguration(parts, ground);
     return assemble(parts, ground);
   } catch (error) {
@@ -118,7 +119,7 @@ function assemble(parts: Parts, ground: Ground): Gateway {
     close: async () => {
       parts.streams.close();
       await jobs.stop();
-      await parts.tools.settled();
+      await parts.tools.close();
       await parts.relay.close();
       await parts.issuer.flush();
       await parts.anonymousSessions.flush();
@@ -147,6 +148,7 @@ function jobsOf(parts: Parts, { database, world, outbox, audit, config }: Ground
     { name: "anonymous.sweep", everyMs: 10 * MINUTE, run: () => parts.anonymousSessions.sweep() },
     { name: "tools.refresh", everyMs: 30 * SECOND, run: () => parts.tools.refreshDue() },
     { name: "sessions.sweep", everyMs: 10 * MINUTE, run: () => parts.sessions.sweep() },
+    { name: "tasks.sweep", everyMs: MINUTE, run: () => sweepFinishedTasks(database, world) },
     { name: "flows.sweep", everyMs: MINUTE, run: () => sweepFlows(parts, database, world) },
   ];
 }

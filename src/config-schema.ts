@@ -27,6 +27,7 @@ const client = z.strictObject({
   mcp_enable_temp_token_auth: clientSettings.mcp_enable_temp_token_auth.default(false),
   mcp_tool_execution_timeout: clientSettings.mcp_tool_execution_timeout.default(30),
   mcp_tool_sync_interval: clientSettings.mcp_tool_sync_interval.default(10),
+  mcp_tool_pins: clientSettings.mcp_tool_pins.default("keep"),
   allowed_origins: clientSettings.allowed_origins.default([]),
   native_redirect_schemes: clientSettings.native_redirect_schemes.default([
     "cursor",

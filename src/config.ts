@@ -184,6 +184,7 @@ function makeSettings(environment: Environment, file: ConfigFile): Settings {
     tempTokenAuth: client.mcp_enable_temp_token_auth,
     toolTimeoutMs: client.mcp_tool_execution_timeout * 1000,
     toolSyncIntervalMs: client.mcp_tool_sync_interval * 60_000,
+    toolPins: client.mcp_tool_pins,
     allowedOrigins: client.allowed_origins,
     nativeRedirectSchemes: client.native_redirect_schemes,
     accessTokenMs: client.access_token_hours * 60 * 60 * 1000,

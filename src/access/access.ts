@@ -69,6 +69,11 @@ export class Access {
     return known && this.#now() < known.validUntil ? known.rules : undefined;
   }
 
+  /** Until when the rules that were asked for last hold by themselves: a key that expires takes its part with it. Milliseconds. */
+  validUntil(subject: Subject): number {
+    return this.#rules.get(nameOf(subject))?.validUntil ?? Number.POSITIVE_INFINITY;
+  }
+
   async #rulesOf(subject: Subject): Promise<Rules> {
     if (this.#version !== this.#upstreams.version) this.#drop();
     const name = nameOf(subject);

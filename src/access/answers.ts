@@ -36,6 +36,7 @@ export const shownVirtualMcp = z
     description: z.string(),
     disabled: z.boolean(),
     names: z.enum(["prefixed", "plain"]),
+    listing: z.enum(["full", "search"]),
     tools: shownKey.shape.mcp_configs,
     accounts: z.record(z.string(), z.string()),
     virtual_key_ids: z.array(z.string()),

@@ -35,9 +35,9 @@ export interface PresentedKey {
   endsAt?: number;
 }
 
-/** What presenting a value comes to. */
+/** What presenting a value comes to. `endsAt`: the value stops counting before the key does. */
 export type KeyAnswer =
-  | { ok: true; key: VirtualKey }
+  | { ok: true; key: VirtualKey; endsAt?: number }
   | { ok: false; reason: "unknown" | "inactive" | "expired" };
 
 /** Whether a key counts at `now` (milliseconds). */
@@ -51,5 +51,6 @@ export function judge(key: VirtualKey | undefined, now: number): KeyAnswer {
 /** Whether a presented value counts at `now`: the key does, and the value has not been rotated away. */
 export function judgePresented(presented: PresentedKey | undefined, now: number): KeyAnswer {
   if (presented?.endsAt !== undefined && presented.endsAt <= now) return { ok: false, reason: "unknown" };
-  return judge(presented?.key, now);
+  const answer = judge(presented?.key, now);
+  return answer.ok && presented?.endsAt !== undefined ? { ...answer, endsAt: presented.endsAt } : answer;
 }

@@ -23,6 +23,7 @@ const optional = {
   user_ids: ids.optional(),
   disabled: z.boolean().optional(),
   names: z.enum(["prefixed", "plain"]).optional(),
+  listing: z.enum(["full", "search"]).optional(),
 };
 
 /** The body of `POST /api/mcp/virtual-mcps` (contract section 7). */
@@ -48,6 +49,7 @@ export const virtualMcpEntry = z.strictObject({
   user_emails: z.array(z.string().max(320)).max(10_000).optional(),
   disabled: optional.disabled,
   names: optional.names,
+  listing: optional.listing,
 });
 export type VirtualMcpEntry = z.output<typeof virtualMcpEntry>;
 

@@ -144,6 +144,19 @@ it.each([
   expect((await virtualMcps.list({})).total).toBe(0);
 });
 
+it("lists tools in full unless told otherwise, and says which", async () => {
+  const { call } = await application();
+  const created = await call("POST", path, { slug: "s", name: "n" });
+  expect(created.body.virtual_mcp).toMatchObject({ listing: "full", names: "prefixed" });
+  const { id } = created.body.virtual_mcp;
+  const put = async (body: unknown) => (await call("PUT", `${path}/${id}`, body)).body;
+  expect((await put({ listing: "search" })).virtual_mcp).toMatchObject({ listing: "search" });
+  expect((await put({ name: "m" })).virtual_mcp).toMatchObject({ listing: "search" });
+  expect((await put({ listing: "some" })).error).toMatchObject({ code: "invalid_request", param: "listing" });
+  const second = await call("POST", path, { slug: "t", name: "t", listing: "search" });
+  expect(second.body.virtual_mcp.listing).toBe("search");
+});
+
 it("404 for an unknown one, 409 for a taken slug or name, 400 for another slug", async () => {
   const { call } = await application();
   for (const [method, body] of [["GET"], ["PUT", {}], ["DELETE"]] as [string, unknown?][]) {
@@ -168,10 +181,11 @@ it("one of the file is changed in the file; once it is gone there it may be dele
   const reconcile = (names: string[]) =>
     reconcileVirtualMcpFile(
       { virtualMcps, upstreams, database, log: world.log },
-      names.map((name) => ({ name })),
+      names.map((name) => ({ name, listing: "search" as const })),
     );
   await reconcile(["f"]);
   const { virtual_mcps } = (await call("GET", path)).body;
+  expect(virtual_mcps[0]).toMatchObject({ source: "file", listing: "search" });
   for (const [method, body] of [["PUT", { disabled: true }], ["DELETE"]] as [string, unknown?][]) {
     const answer = await call(method, `${path}/${virtual_mcps[0].id}`, body);
     expect(answer).toMatchObject({ status: 409, body: { error: { code: "managed_by_file" } } });

@@ -84,7 +84,7 @@ function createRoute(parts: VirtualMcpRoutesParts): Route {
     refuses: [409],
     answers: { 200: { description: "Created", schema: virtualMcpAnswer } },
     handle: async ({ body, caller, requestId }) => {
-      const { slug, name, description, disabled, names } = body;
+      const { slug, name, description, disabled, names, listing } = body;
       const created = await virtualMcps.create(
         {
           slug,
@@ -92,6 +92,7 @@ function createRoute(parts: VirtualMcpRoutesParts): Route {
           description,
           disabled,
           names,
+          listing,
           upstreams: resolveBundle(upstreams, body) ?? [],
           virtualKeyIds: body.virtual_key_ids ?? [],
           userIds: body.user_ids ?? [],
@@ -126,6 +127,7 @@ function updateRoute(parts: VirtualMcpRoutesParts): Route {
             description: body.description,
             disabled: body.disabled,
             names: body.names,
+            listing: body.listing,
             upstreams: resolveBundle(upstreams, body, before),
             virtualKeyIds: body.virtual_key_ids,
             userIds: body.user_ids,

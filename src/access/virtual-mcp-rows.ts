@@ -89,6 +89,7 @@ function toVirtualMcp(row: Row<"virtual_mcps">, { upstreams, virtualKeyIds, user
     description: row.description,
     disabled: row.disabled === 1,
     names: row.names,
+    listing: row.listing,
     tools: sorted.map(({ upstreamId, tools }) => ({ upstreamId, tools })),
     allowed: new Map(
       sorted

@@ -18,6 +18,7 @@ export function viewVirtualMcp(
     description: virtualMcp.description,
     disabled: virtualMcp.disabled,
     names: virtualMcp.names,
+    listing: virtualMcp.listing,
     tools: virtualMcp.tools.map(({ upstreamId, tools }) => ({
       mcp_client_id: upstreamId,
       mcp_client_name: nameOf(upstreamId),

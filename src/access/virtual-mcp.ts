@@ -12,6 +12,8 @@ export interface VirtualMcp {
   disabled: boolean;
   /** `plain`: the tools, prompts and resources of its one upstream under their own names, without the upstream's. */
   names: "prefixed" | "plain";
+  /** `search`: `tools/list` shows two tools that find and call the others, in place of all their definitions. */
+  listing: "full" | "search";
   /** As the administrator wrote them. */
   tools: readonly KeyConfig[];
   /** The same for decisions: upstream id → tools; upstreams without any are not in it. */

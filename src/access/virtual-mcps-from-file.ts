@@ -35,8 +35,8 @@ export async function reconcileVirtualMcpFile(
   );
   refuseTwice(checked);
   for (const { entry, slug, upstreams, known } of checked) {
-    const { name, description = "", disabled = false, names = "prefixed" } = entry;
-    const given = { description, disabled, names, upstreams, ...(await attachments(parts, entry)) };
+    const { name, description = "", disabled = false, names = "prefixed", listing = "full" } = entry;
+    const given = { description, disabled, names, listing, upstreams, ...(await attachments(parts, entry)) };
     if (known) await parts.virtualMcps.update(known.id, () => given);
     else await parts.virtualMcps.create({ ...given, slug, name, source: "file" });
   }

@@ -40,6 +40,7 @@ export interface NewVirtualMcp extends Bundle {
   description?: string;
   disabled?: boolean;
   names?: VirtualMcp["names"];
+  listing?: VirtualMcp["listing"];
   source: "api" | "file";
 }
 
@@ -135,7 +136,7 @@ export class VirtualMcps {
     return this.#database.transaction(async (tx) => {
       const before = await this.#locked(tx, id);
       const patch = change(before);
-      const { name, description, disabled, names } = patch;
+      const { name, description, disabled, names, listing } = patch;
       if (name !== undefined && name !== before.name) await refuseTakenName(tx, name);
       await refuseUnknown(tx, patch);
       await tx
@@ -145,6 +146,7 @@ export class VirtualMcps {
           ...(description === undefined ? {} : { description }),
           ...(disabled === undefined ? {} : { disabled: disabled ? 1 : 0 }),
           ...(names === undefined ? {} : { names }),
+          ...(listing === undefined ? {} : { listing }),
           updated_at: this.#world.now().getTime(),
         })
         .where("id", "=", id)
@@ -177,6 +179,7 @@ export class VirtualMcps {
         description: given.description ?? "",
         disabled: given.disabled ? 1 : 0,
         names: given.names ?? "prefixed",
+        listing: given.listing ?? "full",
         created_at: now,
         updated_at: now,
       })

@@ -11,6 +11,7 @@ import type {
   OutboundRequest,
 } from "./outbound.ts";
 import { OutboundError, outboundFailure } from "./outbound-error.ts";
+import { type Prover, proverOf } from "./prover.ts";
 import { StreamedAnswer } from "./streamed-answer.ts";
 import type { Tls } from "./tls.ts";
 
@@ -37,31 +38,40 @@ interface Target {
   path: string;
 }
 
+/** Streams that stay open, to one origin. */
+const STANDING_CONNECTIONS = 1_024;
+
 /** Opens the one way out of the process. `HTTP_PROXY` and its kin are not read: a proxy would resolve names unchecked. */
 export function openOutbound(options: OutboundOptions): Outbound {
+  const standing = openLane("admin", options, STANDING_CONNECTIONS);
   const lanes = { admin: openLane("admin", options), stranger: openLane("stranger", options) };
   return {
     // Fails closed: who does not say whose address it is gets the stranger's rules.
     fetch: async (url, init = {}) => guardedFetch(lanes[init.policy ?? "stranger"], toUrl(url), init),
-    request: (url, request) => guardedRequest(lanes.admin, url, request),
+    request: (url, request) => guardedRequest(request.standing ? standing : lanes.admin, url, request),
     isNamed: (url) => lanes.admin.allowed.has(hostAndPort(url)),
-    drop: (tls) => lanes.admin.tlsAgents.drop(tls),
+    drop: (tls) => {
+      for (const { tlsAgents } of [lanes.admin, standing]) tlsAgents.drop(tls);
+    },
     close: async () => {
       await Promise.all(
-        Object.values(lanes).flatMap(({ agent, tlsAgents }) => [agent.destroy(), tlsAgents.destroy()]),
+        [...Object.values(lanes), standing].flatMap(({ agent, tlsAgents }) => [
+          agent.destroy(),
+          tlsAgents.destroy(),
+        ]),
       );
     },
   };
 }
 
-function openLane(policy: EgressPolicy, options: OutboundOptions): Lane {
+function openLane(policy: EgressPolicy, options: OutboundOptions, most?: number): Lane {
   const allowed = new Set(options.allow[policy]);
   const idle = policy === "admin" ? 30_000 : 1_000;
   const { resolve = resolveName, connectTimeoutMs = 5_000 } = options;
   const settings = {
     allowH2: false,
     pipelining: 1,
-    connections: policy === "admin" ? 256 : 8,
+    connections: most ?? (policy === "admin" ? 256 : 8),
     maxHeaderSize: 16 * 1024,
     headersTimeout: 30_000,
     bodyTimeout: 30_000,
@@ -93,16 +103,27 @@ function checkUrl(lane: Lane, url: URL): void {
 
 /** What is thrown in here rejects. */
 function guardedRequest(lane: Lane, url: URL, request: OutboundRequest): Promise<OutboundAnswer> {
-  return new Promise((resolve, reject) => {
+  return new Promise((settle, reject) => {
     const { origin, path } = targetOf(lane, url);
     const { method, headers, body, signal, headersTimeoutMs, bodyTimeoutMs } = request;
     if (signal?.aborted) throw new OutboundError("aborted");
+    const prover = proverOf(headers);
+    if (prover) headers.dpop = prover.prove({ method, url, body });
+    const resolve = prover ? heeding(prover, origin, settle) : settle;
     const answer = new StreamedAnswer(signal, resolve, reject);
     agentFor(lane, origin, request.tls).dispatch(
       { origin, path, method, headers, body, headersTimeout: headersTimeoutMs, bodyTimeout: bodyTimeoutMs },
       answer,
     );
   });
+}
+
+/** RFC 9449 §8.2: any answer may bring the nonce of the next proof. */
+function heeding(prover: Prover, origin: string, settle: (answer: OutboundAnswer) => void): typeof settle {
+  return (answer) => {
+    prover.heed(origin, answer.headers["dpop-nonce"]);
+    settle(answer);
+  };
 }
 
 /** What a URL comes to, judged once for each URL object: callers keep theirs and never change it. */

@@ -5,6 +5,7 @@
  */
 export { parseAllowList } from "./address.ts";
 export { readBounded } from "./bounded-body.ts";
+export { canonicalJson, fingerprint } from "./canonical-json.ts";
 export type { Gone } from "./gone.ts";
 export { type OutboundOptions, openOutbound } from "./guarded.ts";
 export { KeyedHash, sha256 } from "./hash.ts";
@@ -12,7 +13,7 @@ export { Hidden } from "./hidden.ts";
 export { newId, newSecret } from "./ids.ts";
 export { JsonFault } from "./json-fault.ts";
 export { type Log, type LogLevel, openLog } from "./log.ts";
-export { type OAuthOptions, oauthOptions } from "./oauth-client.ts";
+export { type OAuthOptions, oauthOptions, proving } from "./oauth-client.ts";
 export type {
   AnswerBody,
   EgressPolicy,
@@ -24,9 +25,11 @@ export type {
 export { OutboundError, type OutboundFault, outboundFailure } from "./outbound-error.ts";
 export { accountLabel, type Owner, type OwnerMode, sameOwner } from "./owner.ts";
 export { type Fields, Problem, type ProblemDetails, type ProblemKind, problemStatus } from "./problem.ts";
+export { ProofKey } from "./proof-key.ts";
+export { type Prover, proveWith } from "./prover.ts";
 export { Seal, type SealContext, SealFault } from "./seal.ts";
 export { Serials } from "./serials.ts";
-export type { Settings } from "./settings.ts";
+export { type Settings, type ToolPinPolicy, toolPinPolicies } from "./settings.ts";
 export {
   isRawNumber,
   type Json,

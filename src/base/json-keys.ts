@@ -10,10 +10,13 @@ export class JsonKeys {
   #text = "";
   #maxDepth = 0;
   #maxKeys = 0;
+  /** Written over and never shortened: arrays that grow anew with every text cost more than what is in them. */
   readonly #starts: number[] = [];
   readonly #ends: number[] = [];
+  #count = 0;
   /** Per open array or object: where its keys begin in the lists above. */
   readonly #bases: number[] = [];
+  #depth = 0;
   #sets: (Set<string> | undefined)[] | undefined;
 
   /** Begins a text anew, whatever became of the one before. */
@@ -21,9 +24,8 @@ export class JsonKeys {
     this.#text = text;
     this.#maxDepth = maxDepth;
     this.#maxKeys = maxKeys;
-    this.#starts.length = 0;
-    this.#ends.length = 0;
-    this.#bases.length = 0;
+    this.#count = 0;
+    this.#depth = 0;
     this.#sets = undefined;
     return this;
   }
@@ -34,44 +36,40 @@ export class JsonKeys {
   }
 
   open(): void {
-    if (this.#bases.length >= this.#maxDepth) throw new JsonFault("depth");
-    this.#bases.push(this.#starts.length);
+    if (this.#depth >= this.#maxDepth) throw new JsonFault("depth");
+    this.#bases[this.#depth++] = this.#count;
   }
 
   close(): void {
-    const base = this.#bases.pop();
-    if (base === undefined) throw new JsonFault("syntax");
-    while (this.#starts.length > base) {
-      this.#starts.pop();
-      this.#ends.pop();
-    }
-    if (this.#sets !== undefined) this.#sets[this.#bases.length] = undefined;
+    if (this.#depth === 0) throw new JsonFault("syntax");
+    this.#count = this.#bases[--this.#depth]!;
+    if (this.#sets !== undefined) this.#sets[this.#depth] = undefined;
   }
 
   /** A key without its quotes is at `[start, end)`. */
   add(start: number, end: number): void {
-    const base = this.#bases[this.#bases.length - 1];
-    if (base === undefined) throw new JsonFault("syntax");
-    const set = this.#sets?.[this.#bases.length - 1];
+    if (this.#depth === 0) throw new JsonFault("syntax");
+    const base = this.#bases[this.#depth - 1]!;
+    const set = this.#sets?.[this.#depth - 1];
     if (set !== undefined) {
       this.#addToSet(set, start, end);
       return;
     }
     const length = end - start;
     if (length === 9 && this.#text.startsWith("__proto__", start)) throw new JsonFault("forbidden_key");
-    if (this.#starts.length - base >= fewKeys || this.#escaped(start, end)) {
+    if (this.#count - base >= fewKeys || this.#escaped(start, end)) {
       this.#addToSet(this.#makeSet(base), start, end);
       return;
     }
-    for (let known = base; known < this.#starts.length; known++) {
+    for (let known = base; known < this.#count; known++) {
       const other = this.#starts[known]!;
       if (this.#ends[known]! - other === length && this.#equal(other, start, length)) {
         throw new JsonFault("duplicate_key");
       }
     }
-    this.#starts.push(start);
-    this.#ends.push(end);
-    if (this.#starts.length - base > this.#maxKeys) throw new JsonFault("too_many_keys");
+    this.#starts[this.#count] = start;
+    this.#ends[this.#count++] = end;
+    if (this.#count - base > this.#maxKeys) throw new JsonFault("too_many_keys");
   }
 
   #escaped(start: number, end: number): boolean {
@@ -88,11 +86,11 @@ export class JsonKeys {
 
   #makeSet(base: number): Set<string> {
     const set = new Set<string>();
-    for (let known = base; known < this.#starts.length; known++) {
+    for (let known = base; known < this.#count; known++) {
       set.add(this.#text.slice(this.#starts[known], this.#ends[known]));
     }
     this.#sets ??= [];
-    this.#sets[this.#bases.length - 1] = set;
+    this.#sets[this.#depth - 1] = set;
     return set;
   }
 

@@ -35,6 +35,8 @@ export interface OutboundRequest {
   bodyTimeoutMs?: number;
   /** Counts for requests to its own origin; others are spoken to as usual. */
   tls?: Tls;
+  /** The answer is a stream that stays open for long: on connections of its own, so that calls keep theirs. */
+  standing?: boolean;
 }
 
 /** The body of an answer, read once: whole, in pieces, or not at all. */

@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash } from "node:crypto";
+import { createCipheriv, createDecipheriv, createHash, createHmac } from "node:crypto";
 import type { World } from "./world.ts";
 
 const VERSION = 1;
@@ -49,8 +49,23 @@ export class Seal {
   }
 
   seal(plaintext: string | Uint8Array, context: SealContext): Buffer {
+    return this.#seal(plaintext, context, this.#random(NONCE_BYTES));
+  }
+
+  /**
+   * The same plaintext in the same context gives the same value, on every replica: for ids, which must not change from one
+   * answer to the next. Tells only that two values are equal. The nonce is a keyed hash of both (as in RFC 5297, SIV), so
+   * that no nonce serves two plaintexts.
+   */
+  sealAlike(plaintext: string, context: SealContext): Buffer {
+    const hmac = createHmac("sha256", this.#keys[0]!.bytes)
+      .update("postern nonce")
+      .update(encodeContext(context));
+    return this.#seal(plaintext, context, hmac.update(plaintext).digest().subarray(0, NONCE_BYTES));
+  }
+
+  #seal(plaintext: string | Uint8Array, context: SealContext, nonce: Uint8Array): Buffer {
     const key = this.#keys[0]!;
-    const nonce = this.#random(NONCE_BYTES);
     const cipher = createCipheriv("aes-256-gcm", key.bytes, nonce);
     cipher.setAAD(encodeContext(context));
     const body = Buffer.concat([cipher.update(plaintext), cipher.final()]);

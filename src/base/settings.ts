@@ -1,4 +1,11 @@
 /**
+ * What becomes of a tool whose definition changes: `keep` shows and calls the approved one, `withhold` neither shows nor
+ * calls it until the change is approved, `accept` follows every change.
+ */
+export const toolPinPolicies = ["keep", "withhold", "accept"] as const;
+export type ToolPinPolicy = (typeof toolPinPolicies)[number];
+
+/**
  * What the operator chose and many parts need, as one value; config.ts makes it. Times in milliseconds. Some of it changes
  * while the gateway runs (front/running-settings.ts): read a field where it counts, never keep a copy.
  */
@@ -11,6 +18,8 @@ export interface Settings {
   tempTokenAuth: boolean;
   toolTimeoutMs: number;
   toolSyncIntervalMs: number;
+  /** For upstreams that say nothing else. */
+  toolPins: ToolPinPolicy;
   /** Browser origins that may call `/mcp`. */
   allowedOrigins: readonly string[];
   nativeRedirectSchemes: readonly string[];

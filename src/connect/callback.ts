@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { Problem } from "../base/index.ts";
+import { Hidden, Problem } from "../base/index.ts";
 import type { Flow } from "../db/index.ts";
 import { clearCookie, type Route, readCookie, redirect, unrepeated } from "../http/index.ts";
 import { route } from "../identity/index.ts";
@@ -116,8 +116,9 @@ async function finish(
   }
   if (!answer.code) throw notOurs();
   const authorization = upstream && (await parts.oauth.recorded(upstream));
-  const { verifier } = trip.secret() as { verifier: string };
-  const redeemed = await redeem(parts, authorization, trip.data, { parameters, verifier });
+  const { verifier = "", proof_key } = trip.secret();
+  const proofKey = proof_key === undefined ? undefined : new Hidden(proof_key);
+  const redeemed = await redeem(parts, authorization, trip.data, { parameters, verifier, proofKey });
   if (!redeemed) throw endedLink();
   if (redeemed.outcome === "token") return store(parts, trip, redeemed.token);
   const { outcome } = redeemed;
@@ -139,6 +140,7 @@ async function store(parts: ConnectParts, trip: Trip, token: Token): Promise<Res
   const secret: NewSecret = {
     kind: "oauth",
     ...token,
+    askedScopes: trip.data.scopes,
     oauthConfigId: trip.data.config_id,
     issuer: trip.data.issuer,
   };

@@ -1,5 +1,5 @@
 import * as oauth from "oauth4webapi";
-import { OutboundError, oauthOptions } from "../base/index.ts";
+import { type Hidden, OutboundError, oauthOptions, ProofKey, proving } from "../base/index.ts";
 import type { UpstreamAuthorization } from "../upstreams/index.ts";
 import { readTokenAnswer, type TokenAnswer } from "../vault/index.ts";
 import type { ConnectParts } from "./parts.ts";
@@ -13,28 +13,25 @@ export async function redeem(
   parts: Pick<ConnectParts, "world">,
   authorization: UpstreamAuthorization | undefined,
   trip: TripData,
-  callback: { parameters: URLSearchParams; verifier: string },
+  callback: { parameters: URLSearchParams; verifier: string; proofKey?: Hidden },
 ): Promise<TokenAnswer | undefined> {
   if (!authorization || !isTheSame(authorization, trip)) return undefined;
   const { server, client, clientAuth, resource, facts, tls } = authorization;
-  const { parameters, verifier } = callback;
+  const { parameters, verifier, proofKey } = callback;
+  const key = proofKey && ProofKey.open(proofKey);
   const checked = oauth.validateAuthResponse(server, client, parameters, parameters.get("state")!);
+  const options = {
+    ...oauthOptions(parts.world, trip.token_endpoint, tls, key),
+    // RFC 8707 §2.2
+    additionalParameters: resource === undefined ? undefined : { resource },
+  };
+  const uri = trip.redirect_uri;
   try {
-    const response = await oauth.authorizationCodeGrantRequest(
-      server,
-      client,
-      clientAuth,
-      checked,
-      trip.redirect_uri,
-      verifier,
-      {
-        ...oauthOptions(parts.world, trip.token_endpoint, tls),
-        // RFC 8707 §2.2
-        additionalParameters: resource === undefined ? undefined : { resource },
-      },
+    const response = await proving(key, () =>
+      oauth.authorizationCodeGrantRequest(server, client, clientAuth, checked, uri, verifier, options),
     );
     const now = parts.world.now().getTime();
-    return await readTokenAnswer(server, client, response, now, "code", facts?.token);
+    return await readTokenAnswer(server, client, response, now, "code", facts?.token, key);
   } catch (error) {
     if (error instanceof OutboundError) return { outcome: "unavailable", reason: error.reason };
     throw error;

@@ -11,6 +11,7 @@ import { getLink, type Link, linkPath } from "./links.ts";
 import { connectedPage, keptPage, linkPage, signInFirstPage } from "./pages.ts";
 import { type ConnectParts, isPerUserHeaders, kindOf } from "./parts.ts";
 import { depart } from "./round-trip.ts";
+import { newScopes } from "./step-up.ts";
 
 const tag = "Connect";
 const path = "/workspace/mcp-sessions/auth";
@@ -88,6 +89,7 @@ async function show(
     upstream,
     identity: await describeIdentity(parts, request, link),
     provider: new URL(server.authorization_endpoint!).origin,
+    scopes: await newScopes(parts, link),
     ask: who.step === "ask" ? who.field : undefined,
     takesToken: who.step === "ask" && takesToken(parts, link),
     error,

@@ -29,6 +29,8 @@ export interface LinkPage {
   identity: string;
   /** The provider's origin, where the button leads. */
   provider: string;
+  /** What is asked for beyond what the account was connected with; the service's own words. */
+  scopes: readonly string[];
   ask?: Ask;
   /** The page's script may replace the question by a one-time token from the address. */
   takesToken?: boolean;
@@ -39,7 +41,7 @@ export type Ask = "vk" | "session" | "token";
 
 /** Which upstream asks, for whom, what will happen, and one button. */
 export function linkPage(content: LinkPage): Promise<Response> {
-  const { link, upstream, identity, provider, ask, error } = content;
+  const { link, upstream, identity, provider, scopes, ask, error } = content;
   const { host } = new URL(provider);
   return page({
     title: `Connect ${upstream.name}`,
@@ -52,6 +54,7 @@ ${errorNote(error)}
 <dt>Service</dt><dd>${upstream.name}<small>${upstream.url.host}</small></dd>
 <dt>For</dt><dd>${identity}</dd>
 <dt>Sign-in at</dt><dd>${host}</dd>
+${scopes.length > 0 ? html`<dt>New permissions</dt><dd>${scopes.slice(0, MOST_SHOWN).join(", ")}${scopes.length > MOST_SHOWN ? " …" : ""}<small>asked for by ${upstream.name}; what is connected now stays until you agree</small></dd>` : html``}
 </dl>
 <p>Next, you sign in at ${host} and allow this gateway to use ${upstream.name} with your account. Then you come back here.
 You can disconnect at any time.</p>
@@ -66,6 +69,7 @@ ${content.takesToken ? tokenForm(link.id) : html``}`,
   });
 }
 
+const MOST_SHOWN = 12;
 const action = "/workspace/mcp-sessions/auth";
 
 /** What the page's script fills in and sends; without it, nothing of it shows. */

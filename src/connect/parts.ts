@@ -3,7 +3,12 @@ import type { Hidden, KeyedHash, Owner, Settings, World } from "../base/index.ts
 import type { Database, Flows } from "../db/index.ts";
 import type { RateLimits } from "../http/index.ts";
 import type { Principal, Sessions } from "../identity/index.ts";
-import type { Upstream, UpstreamAuthorization } from "../upstreams/index.ts";
+import {
+  obtainsOwnToken,
+  type Upstream,
+  type UpstreamAuthorization,
+  type Upstreams,
+} from "../upstreams/index.ts";
 import type { Vault } from "../vault/index.ts";
 
 /**
@@ -32,9 +37,11 @@ export interface ConnectParts {
   rateLimits: RateLimits;
   sessions: Sessions;
   vault: Vault;
-  upstreams: { find(id: string): Upstream | undefined; all(): readonly Upstream[] };
+  upstreams: Pick<Upstreams, "find" | "all" | "recordFailure">;
   oauth: {
     prepare(upstream: Upstream): Promise<UpstreamAuthorization>;
+    /** The same for somebody who leaves for it: whether it is still the one. Throws 409 `issuer_changed`. */
+    current(upstream: Upstream): Promise<UpstreamAuthorization>;
     recorded(upstream: Upstream): Promise<UpstreamAuthorization | undefined>;
   };
   virtualKeys: {
@@ -59,7 +66,7 @@ export function isPerUserOAuth(upstream: Upstream | undefined): upstream is Upst
 
 /** Upstreams whose one credential an administrator connects for everybody. */
 export function isConsentedOnce(upstream: Upstream | undefined): boolean {
-  return upstream?.authType === "oauth" && upstream.oauth?.grantType !== "client_credentials";
+  return upstream?.authType === "oauth" && !obtainsOwnToken(upstream);
 }
 
 /** Upstreams for which people submit header values. */

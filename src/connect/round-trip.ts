@@ -1,10 +1,11 @@
-import { newSecret, sha256 } from "../base/index.ts";
+import { newSecret, Problem, ProofKey, sha256 } from "../base/index.ts";
 import type { FlowData } from "../db/index.ts";
 import { cookie, cookieName } from "../http/index.ts";
 import type { Upstream, UpstreamAuthorization } from "../upstreams/index.ts";
 import { extendLink, type Link } from "./links.ts";
 import type { ConnectParts } from "./parts.ts";
 import { refuseSwitchedOff } from "./standing.ts";
+import { scopesFor } from "./step-up.ts";
 
 /** What was true when the browser left for the provider; the callback holds the answer against it. */
 export interface TripData extends FlowData {
@@ -14,6 +15,8 @@ export interface TripData extends FlowData {
   redirect_uri: string;
   /** RFC 9207 §2.3: the provider promised `iss` in every answer. */
   iss_promised: boolean;
+  /** What was asked for. Absent: by a version before this one. */
+  scopes?: string[];
 }
 
 export interface Departure {
@@ -30,7 +33,9 @@ const TRIP_MS = 10 * 60_000;
  */
 export async function depart(parts: ConnectParts, link: Link, upstream: Upstream): Promise<Departure> {
   await refuseSwitchedOff(parts, link);
-  const authorization = await parts.oauth.prepare(upstream);
+  const authorization = await currentFor(parts, upstream);
+  const scopes = await scopesFor(parts, link, authorization);
+  const key = authorization.proofs ? ProofKey.make() : undefined;
   const state = newSecret(parts.world);
   const browser = newSecret(parts.world);
   const verifier = newSecret(parts.world);
@@ -40,6 +45,7 @@ export async function depart(parts: ConnectParts, link: Link, upstream: Upstream
     token_endpoint: authorization.server.token_endpoint ?? "",
     redirect_uri: authorization.redirectUri,
     iss_promised: authorization.server.authorization_response_iss_parameter_supported === true,
+    scopes,
   };
   await parts.database.transaction(async (tx) => {
     await extendLink(parts, tx, link, parts.world.now().getTime() + TRIP_MS);
@@ -54,14 +60,27 @@ export async function depart(parts: ConnectParts, link: Link, upstream: Upstream
       account: link.account,
       parentId: link.id,
       data,
-      secret: { verifier },
+      secret: { verifier, ...(key && { proof_key: key.secret.reveal() }) },
       ttlMs: TRIP_MS,
     });
   });
   return {
-    url: authorizationUrl(authorization, state, verifier),
+    url: authorizationUrl({ ...authorization, scopes }, state, verifier, key?.thumbprint),
     cookie: cookie(stateCookie(parts, state), browser, TRIP_MS / 1000, parts.settings),
   };
+}
+
+/** Says to administrators as well when the upstream names another authorization server than before. */
+async function currentFor(parts: ConnectParts, upstream: Upstream): Promise<UpstreamAuthorization> {
+  try {
+    return await parts.oauth.current(upstream);
+  } catch (error) {
+    if (error instanceof Problem && error.code === "issuer_changed") {
+      const { code, message } = error;
+      await parts.upstreams.recordFailure(upstream.id, { code, message, at: parts.world.now().getTime() });
+    }
+    throw error;
+  }
 }
 
 /** One cookie per trip, so that two services connected at once do not disturb each other. */
@@ -74,6 +93,7 @@ export function authorizationUrl(
   authorization: UpstreamAuthorization,
   state: string,
   verifier: string,
+  thumbprint?: string,
 ): string {
   const { server, client, redirectUri, resource, scopes, facts } = authorization;
   const url = new URL(server.authorization_endpoint!);
@@ -91,6 +111,8 @@ export function authorizationUrl(
     state,
     code_challenge: sha256(verifier),
     code_challenge_method: "S256",
+    // RFC 9449 §10: the code is of use with this key only.
+    dpop_jkt: thumbprint,
     // RFC 8707 §2.1
     resource,
     [facts?.scope?.parameter ?? "scope"]: scope,

@@ -9,6 +9,12 @@ import * as upstreamTls from "./migrations/0007-upstream-tls.ts";
 import * as features from "./migrations/0010-features.ts";
 import * as clientSessions from "./migrations/0011-client-sessions.ts";
 import * as plainNames from "./migrations/0013-plain-names.ts";
+import * as resourceSubscriptions from "./migrations/0014-resource-subscriptions.ts";
+import * as finishedTasks from "./migrations/0016-finished-tasks.ts";
+import * as toolVersions from "./migrations/0017-tool-versions.ts";
+import * as largeCatalogs from "./migrations/0018-large-catalogs.ts";
+import * as wantedScopes from "./migrations/0019-wanted-scopes.ts";
+import * as assertions from "./migrations/0020-assertions.ts";
 import type { Tables } from "./tables.ts";
 
 /** Append-only and forward-only: a landed migration is never edited. */
@@ -23,6 +29,12 @@ function migrations(columns: initial.Columns): Record<string, Migration> {
     "0010-features": { up: features.up },
     "0011-client-sessions": { up: (db) => clientSessions.up(db, columns) },
     "0013-plain-names": { up: plainNames.up },
+    "0014-resource-subscriptions": { up: (db) => resourceSubscriptions.up(db, columns) },
+    "0016-finished-tasks": { up: (db) => finishedTasks.up(db, columns) },
+    "0017-tool-versions": { up: (db) => toolVersions.up(db, columns) },
+    "0018-large-catalogs": { up: largeCatalogs.up },
+    "0019-wanted-scopes": { up: (db) => wantedScopes.up(db, columns) },
+    "0020-assertions": { up: (db) => assertions.up(db, columns) },
   };
 }
 

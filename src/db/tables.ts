@@ -1,10 +1,12 @@
 import type { Generated, Insertable, Selectable } from "kysely";
 import type { OwnerMode } from "../base/index.ts";
+import type { OAuthConfigsTable, ToolVersionsTable, UpstreamsTable } from "./upstream-tables.ts";
 
 /*
  * The document of data at rest. Times are milliseconds since 1970 (UTC). Booleans are 0 or 1. `*_json` columns hold
  * JSON text without secrets. `sealed*` columns are AES-256-GCM ciphertexts bound to table, row, owner and upstream
  * (base/seal.ts). `*_hash` columns are keyed hashes of bearer values (base/hash.ts); the values are stored nowhere.
+ * The tables of the servers behind us are in upstream-tables.ts.
  */
 export interface Tables {
   instance: InstanceTable;
@@ -19,6 +21,7 @@ export interface Tables {
   api_tokens: ApiTokensTable;
   settings: SettingsTable;
   upstreams: UpstreamsTable;
+  tool_versions: ToolVersionsTable;
   oauth_configs: OAuthConfigsTable;
   virtual_keys: VirtualKeysTable;
   virtual_key_upstreams: VirtualKeyUpstreamsTable;
@@ -32,7 +35,9 @@ export interface Tables {
   grants: GrantsTable;
   tokens: TokensTable;
   ended_sessions: EndedSessionsTable;
+  resource_subscriptions: ResourceSubscriptionsTable;
   replica_messages: ReplicaMessagesTable;
+  finished_tasks: FinishedTasksTable;
 }
 
 /** One row per name: the sealed hash key, the sealed key check value. */
@@ -152,50 +157,6 @@ interface SettingsTable {
   updated_at: number;
 }
 
-/** `definition_json`: the contract's section 7 body without secrets. `sealed_headers`: the static header values. `sealed_tls`: `tls_config`. */
-interface UpstreamsTable {
-  id: string;
-  name: string;
-  source: "api" | "file";
-  connection_type: "http" | "sse" | "stdio";
-  connection_string: string | null;
-  auth_type: string;
-  definition_json: string;
-  sealed_headers: Uint8Array | null;
-  sealed_tls: Uint8Array | null;
-  allow_on_all_virtual_keys: number;
-  disabled: number;
-  state: string;
-  failure_json: string | null;
-  /** Rises with every change of address or authorization; late writers compare it. */
-  generation: number;
-  era: "modern" | "legacy" | null;
-  tools_json: string | null;
-  /** What it offers beside tools, read with them: capabilities, resources, templates, prompts. */
-  features_json: string | null;
-  tools_synced_at: number | null;
-  created_at: number;
-  updated_at: number;
-}
-
-/** How we are a client of one upstream's authorization server. `metadata_json`: the endpoints recorded at discovery. */
-interface OAuthConfigsTable {
-  id: string;
-  upstream_id: string;
-  issuer: string | null;
-  redirect_uri: string;
-  resource: string | null;
-  client_id: string | null;
-  client_source: "given" | "cimd" | "dcr" | null;
-  sealed_client_secret: Uint8Array | null;
-  /** As it was given: PEM or a JWK. */
-  sealed_private_key: Uint8Array | null;
-  metadata_json: string | null;
-  scopes_json: string;
-  created_at: number;
-  updated_at: number;
-}
-
 interface VirtualKeysTable {
   id: string;
   name: string;
@@ -232,6 +193,8 @@ interface VirtualMcpsTable {
   disabled: number;
   /** `plain`: the names of its one upstream without the upstream's. */
   names: "prefixed" | "plain";
+  /** `search`: two tools that find and call the others, in place of their definitions. */
+  listing: "full" | "search";
   created_at: number;
   updated_at: number;
 }
@@ -284,7 +247,12 @@ interface CredentialsTable {
   /** Of several accounts the one that is used when none is named; exactly one per owner and upstream. */
   is_default: Generated<number>;
   expires_at: number | null;
+  /** What was granted, when the provider said so. */
   scopes_json: string | null;
+  /** What was asked for when it was given. */
+  asked_scopes_json: string | null;
+  /** What the upstream wants for calls that it refused, to be asked for at the next consent. */
+  wanted_scopes_json: string | null;
   oauth_config_id: string | null;
   refresh_holder: string | null;
   refresh_until: number | null;
@@ -349,9 +317,26 @@ interface EndedSessionsTable {
   expires_at: number;
 }
 
+/** What a session of an older MCP client follows. `id`: a hash of both; `uri` as that client calls it. `binding`: whose session it is. */
+interface ResourceSubscriptionsTable {
+  id: string;
+  session: string;
+  uri: string;
+  binding: string;
+  expires_at: number;
+}
+
 /** What one replica tells another about a call it holds; taken by the one it names, dropped after ten minutes. */
 interface ReplicaMessagesTable {
   id: string;
+  sealed: Uint8Array;
+  expires_at: number;
+}
+
+/** Results kept as tasks for clients that wanted one, sealed for id and owner. */
+interface FinishedTasksTable {
+  id: string;
+  binding: string;
   sealed: Uint8Array;
   expires_at: number;
 }

@@ -6,7 +6,14 @@ export interface HomeView {
   hasAdmin: boolean;
   /** The signed-in person; only an administrator sees what is configured. */
   person?: { email: string; isAdmin: boolean };
-  upstreams: { name: string; state: string; authType: string; tools: number; failure?: string }[];
+  upstreams: {
+    name: string;
+    state: string;
+    authType: string;
+    tools: number;
+    held: number;
+    failure?: string;
+  }[];
 }
 
 /** The line a person pastes into a terminal to point a client at this gateway. */
@@ -55,10 +62,11 @@ function addFirst(settings: Settings): Html {
 function upstreamList(view: HomeView): Html {
   return html`<h2>Upstream servers</h2>
 <ul class="services">${view.upstreams.map(
-    ({ name, authType, tools, state, failure }) => html`<li><span class="what"><strong>${name}</strong>
+    ({ name, authType, tools, held, state, failure }) => html`<li><span class="what"><strong>${name}</strong>
 <span class="fine">${signInWays[authType] ?? authType}</span>
 ${tools === 0 ? "" : html`<span class="fine">${tools === 1 ? "1 tool" : `${tools} tools`}</span>`}
 ${states[state] ?? html`<span class="state">${state}</span>`}
+${held === 0 ? "" : html`<span class="fine">${held === 1 ? "1 definition waits" : `${held} definitions wait`} for approval</span>`}
 ${failure ? html`<span class="fine">${failure}</span>` : ""}</span></li>`,
   )}</ul>`;
 }

@@ -15,7 +15,8 @@ export class Metrics {
   readonly #calls = new Map<string, number>();
   readonly #duration;
 
-  constructor() {
+  /** `heldTools`: how many definitions of tools wait for an administrator. */
+  constructor(read: { heldTools?(): number } = {}) {
     this.#provider = new MeterProvider({ readers: [this.#exporter] });
     const meter = this.#provider.getMeter("postern");
     // Counted here and read when somebody asks: attributes cost more than the sum of a call's own steps.
@@ -24,6 +25,11 @@ export class Metrics {
       .addCallback((observed) => {
         for (const [outcome, calls] of this.#calls) observed.observe(calls, { outcome });
       });
+    meter
+      .createObservableGauge("held_tool_definitions", {
+        description: "Definitions of tools that differ from what was approved and wait for an administrator",
+      })
+      .addCallback((observed) => observed.observe(read.heldTools?.() ?? 0));
     this.#duration = meter.createHistogram("tool_call_duration", {
       description: "Time of a tool call through the gateway",
       unit: "ms",

@@ -22,6 +22,8 @@ const RETRY_MS = 1000;
  * as a change is answered and on other replicas within a second.
  */
 export class RunningSettings {
+  /** What must follow a change that counts here by now, by its path; filled in app.ts. */
+  readonly listeners: ((changed: readonly string[]) => Promise<void>)[] = [];
   readonly #parts: RunningSettingsParts;
   /** What counts without the database: the file's, or the default. */
   readonly #initial: ReadonlyMap<string, unknown>;
@@ -76,6 +78,7 @@ export class RunningSettings {
       await database.changes.note(tx, "settings", "all", now);
     });
     await this.settled();
+    for (const listener of this.listeners) await listener(changed);
   }
 
   /** Resolves when everything heard of so far counts here. */

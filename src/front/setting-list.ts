@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Settings } from "../base/index.ts";
+import { type Settings, toolPinPolicies } from "../base/index.ts";
 import type { defaultRateLimits, RateClass } from "../http/index.ts";
 
 /** What running settings change: the parts read both at every use. */
@@ -35,6 +35,7 @@ export const clientSettings = {
   mcp_enable_temp_token_auth: z.boolean(),
   mcp_tool_execution_timeout: z.number().positive().max(3600),
   mcp_tool_sync_interval: z.number().positive().max(10_080),
+  mcp_tool_pins: z.enum(toolPinPolicies),
   allowed_origins: z.array(originText).max(100),
   native_redirect_schemes: z.array(schemeText).max(100),
   access_token_hours: z.number().positive().max(24),
@@ -54,7 +55,12 @@ export const limitSetting = z.strictObject({
 });
 
 /** The settings kept as they are written. */
-type Plain = "enforceAuthOnInference" | "tempTokenAuth" | "allowedOrigins" | "nativeRedirectSchemes";
+type Plain =
+  | "enforceAuthOnInference"
+  | "tempTokenAuth"
+  | "toolPins"
+  | "allowedOrigins"
+  | "nativeRedirectSchemes";
 /** Those kept in another unit. */
 type Scaled =
   | "toolTimeoutMs"
@@ -112,6 +118,7 @@ export const settingList: readonly Setting[] = [
   plain("mcp_enable_temp_token_auth", "tempTokenAuth"),
   scaled("mcp_tool_execution_timeout", "toolTimeoutMs", SECOND_MS),
   scaled("mcp_tool_sync_interval", "toolSyncIntervalMs", MINUTE_MS),
+  plain("mcp_tool_pins", "toolPins"),
   plain("allowed_origins", "allowedOrigins"),
   plain("native_redirect_schemes", "nativeRedirectSchemes"),
   scaled("access_token_hours", "accessTokenMs", HOUR_MS),

@@ -197,7 +197,7 @@ describe("several accounts", () => {
       await call(key.value, "acme-echo__work");
       await call(key.value, "acme-echo", choose("acme=work"));
       expect(queries).toEqual([]);
-    });
+    }, 15_000);
     (db as Json).selectFrom = select;
     const work = await bench.vault.find(key.owner, upstream.id, "work");
     await bench.database.transaction((tx) =>

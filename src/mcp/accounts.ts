@@ -15,9 +15,17 @@ export function accountFor(
 ): string | undefined {
   const { upstream, account } = entry;
   if (!upstream.perUser) return undefined;
+  // A task is with the account that it was made with.
+  if (entry.about) return account;
   const header = call.headers.get(ACCOUNTS_HEADER);
   const chosen = header === null ? undefined : readAccounts(header).get(upstream.name);
   return account ?? chosen ?? call.caller.virtualMcp?.accounts.get(upstream.id);
+}
+
+/** Throws what `accountFor` would throw of these headers. */
+export function checkAccounts(headers: HeaderReader): void {
+  const header = headers.get(ACCOUNTS_HEADER);
+  if (header !== null) readAccounts(header);
 }
 
 /** `upstream=label, other=label2`. Names of other upstreams are nobody's mistake: a client sends one header to all. */

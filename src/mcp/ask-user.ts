@@ -1,6 +1,7 @@
 import type { Rules } from "../access/index.ts";
 import { type Gone, type JsonObject, Problem } from "../base/index.ts";
 import type { Started } from "../connect/index.ts";
+import type { NeedsUserReason } from "../vault/index.ts";
 import {
   AuthRequests,
   type AuthRequired,
@@ -27,7 +28,8 @@ export interface MissingCredential {
   entry: Target;
   /** Label of the account that was asked for; without one the default. */
   account?: string;
-  reason: "missing" | "needs_reauth" | "needs_update" | "orphaned";
+  /** `insufficient_scope`: there is one, and the upstream wants its person to allow more. */
+  reason: NeedsUserReason | "insufficient_scope";
   /** Of the call, for the `requestState`. */
   digest: string;
   /** What the previous round came to, if this is a repeated call. */
@@ -67,7 +69,7 @@ export class AskUser {
   async answer(missing: MissingCredential): Promise<Reply | undefined> {
     const { caller, client, entry, reason, round } = missing;
     const { upstream } = entry;
-    if (upstream.shared) return toolFailure(client, this.#self, administratorMissing(upstream));
+    if (upstream.shared) return toolFailure(client, this.#self, administratorMissing(upstream, reason));
     if (reason === "orphaned") return toolFailure(client, this.#self, withdrawn(upstream));
     const accepted = round !== undefined && (round.waited > 0 || actionOf(round) === "accept");
     if (accepted && (await this.#connected(missing))) return undefined;
@@ -79,7 +81,7 @@ export class AskUser {
     // After a no, or a page left open for long, asking again would be a loop. The link stays in the text.
     if (round === undefined || (!accepted && !refused(round))) {
       if (reach === "input_required") return this.#inputRequired(missing, made);
-      if (reach === "url_error") return urlError(made, asked(made.link, upstream.name));
+      if (reach === "url_error") return urlError(made, asked(made.link, upstream.name, reason));
     }
     this.#parts.world.log.debug("call.connect_offered", { upstream: upstream.name, actor: caller.actor });
     const { required } = made;
@@ -92,7 +94,7 @@ export class AskUser {
   /** 2026-07-28 MRTR: the client opens the page and repeats the call with the state. */
   #inputRequired(missing: MissingCredential, { link, required }: AuthRequired): Reply {
     const { name } = missing.entry.upstream;
-    const params = { mode: "url", message: asked(link, name), url: link.url };
+    const params = { mode: "url", message: asked(link, name, missing.reason), url: link.url };
     const inputRequests = { auth: { method: "elicitation/create", params } };
     return this.#again(missing, { inputRequests, _meta: { mcp_auth_required: required } }, 0);
   }
@@ -107,18 +109,20 @@ export class AskUser {
   }
 
   /** Whether the account is there, now or within the time that may be waited; false at once when the client is gone. */
-  async #connected({ caller, entry, account, signal }: MissingCredential): Promise<boolean> {
+  async #connected({ caller, entry, account, reason, signal }: MissingCredential): Promise<boolean> {
     const { waitMs = WAIT_MS } = this.#parts;
     const until = performance.now() + waitMs;
     for (;;) {
-      if (!(await isWaitingFor(this.#parts, { caller, upstream: entry.upstream, account }))) return true;
+      if (!(await isWaitingFor(this.#parts, { caller, upstream: entry.upstream, account, reason })))
+        return true;
       if (signal.aborted || performance.now() + LOOK_MS > until) return false;
       await pause(LOOK_MS, signal);
     }
   }
 }
 
-function asked({ kind }: Started, name: string): string {
+function asked({ kind }: Started, name: string, reason: MissingCredential["reason"]): string {
+  if (reason === "insufficient_scope") return `Allow ${name} more than before, then the call can go on.`;
   const what = kind === "headers" ? `Submit your header values for ${name}` : `Connect your ${name} account`;
   return `${what}, then the call can go on.`;
 }

@@ -2,6 +2,7 @@ import { decide, type Rules } from "../access/index.ts";
 import { type JsonObject, Problem } from "../base/index.ts";
 import type { Started } from "../connect/index.ts";
 import { adminHeaderKeys, type Upstream } from "../upstreams/index.ts";
+import { type Credential, waitsForScopes } from "../vault/index.ts";
 import type { Caller } from "./caller.ts";
 import type { McpParts } from "./parts.ts";
 import { code } from "./refusal.ts";
@@ -14,6 +15,8 @@ export interface Wanted {
   upstream: Upstream;
   /** Label of the account that was asked for; without one the default. */
   account?: string;
+  /** Why it is asked for; absent: there is no usable one. */
+  reason?: string;
 }
 
 /** The link, and what is said with it. */
@@ -37,7 +40,7 @@ export class AuthRequests {
     try {
       const link = await this.#parts.connect.start(caller.owner, upstream, account, { by: caller.actor });
       const required: AuthRequired["required"] = {
-        ...describe(upstream, link),
+        ...describe(upstream, link, wanted.reason),
         also_required: await this.#alsoRequired(wanted),
       };
       if (account !== undefined) required.account = account;
@@ -72,14 +75,28 @@ export async function waiting(
 /** The same for one upstream and the account that was asked for. */
 export async function isWaitingFor(
   parts: Pick<McpParts, "vault">,
-  { caller, upstream, account }: Omit<Wanted, "rules">,
+  { caller, upstream, account, reason }: Omit<Wanted, "rules">,
 ): Promise<boolean> {
+  if (reason === "insufficient_scope") return isNarrow(await heldBy(parts, { caller, upstream, account }));
   if (account === undefined) return (await waiting(parts, caller, [upstream])).length > 0;
   return isWaiting(await parts.vault.find(caller.owner, upstream.id, account));
 }
 
+async function heldBy(
+  { vault }: Pick<McpParts, "vault">,
+  { caller, upstream, account }: Omit<Wanted, "rules">,
+): Promise<Credential | undefined> {
+  if (account !== undefined) return vault.find(caller.owner, upstream.id, account);
+  return (await vault.statuses(caller.owner, [upstream.id])).get(upstream.id);
+}
+
+/** Still without what its upstream wants. */
+function isNarrow(credential: Credential | undefined): boolean {
+  return isWaiting(credential) || waitsForScopes(credential!);
+}
+
 /** An orphaned binding is the administrator's to mend, not the person's. */
-function isWaiting(credential: { status: string; orphaned: boolean } | undefined): boolean {
+export function isWaiting(credential: { status: string; orphaned: boolean } | undefined): boolean {
   return credential === undefined || (credential.status !== "active" && !credential.orphaned);
 }
 
@@ -89,7 +106,9 @@ export function withdrawn({ name }: Upstream): string {
 }
 
 /** The same where one credential serves everybody: no person's own stands in for it, and no person can mend it. */
-export function administratorMissing({ name }: Upstream): string {
+export function administratorMissing({ name }: Upstream, reason?: string): string {
+  if (reason === "insufficient_scope")
+    return `${name} wants more permissions for this than its shared account has: an administrator must authorize it again.`;
   return `${name} cannot be used now: an administrator must connect its shared account again.`;
 }
 
@@ -98,7 +117,7 @@ export function noLink(problem: Problem): Reply {
   return { error, problem };
 }
 
-function describe(upstream: Upstream, link: Started) {
+function describe(upstream: Upstream, link: Started, reason: string | undefined) {
   const common = {
     kind: link.kind,
     mcp_client_id: upstream.id,
@@ -106,6 +125,10 @@ function describe(upstream: Upstream, link: Started) {
     session_id: link.flowId,
   };
   const begin = `Authentication required for ${upstream.name}. Open this URL to`;
+  if (link.kind === "oauth" && reason === "insufficient_scope") {
+    const message = `${upstream.name} wants more permissions for this. Open this URL to allow them: ${link.url}`;
+    return { ...common, message, authorize_url: link.url };
+  }
   if (link.kind === "oauth") {
     return { ...common, message: `${begin} connect your account: ${link.url}`, authorize_url: link.url };
   }

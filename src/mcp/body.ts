@@ -21,8 +21,15 @@ export interface Answer {
   answer: ClientAnswer;
 }
 
+/** Several messages in one body, each still to be read by `toMessage` (2025-03-26). */
+export interface Batch {
+  method?: undefined;
+  id?: undefined;
+  entries: readonly unknown[];
+}
+
 /** Reads and checks the body: type 415, size 413, then strict JSON and JSON-RPC as a `Refusal`. */
-export async function readMessage(inbound: Inbound): Promise<Message | Answer> {
+export function readMessage(inbound: Inbound): Promise<Message | Answer | Batch> {
   const type = inbound.headers.get("content-type");
   if (type !== "application/json" && !JSON_TYPE.test(type ?? "")) {
     throw new Problem(
@@ -31,7 +38,14 @@ export async function readMessage(inbound: Inbound): Promise<Message | Answer> {
       "Send the body as application/json in UTF-8.",
     );
   }
-  return toMessage(parse(await inbound.bytes(MAX_BODY)));
+  return inbound.bytes(MAX_BODY).then(messageOf);
+}
+
+function messageOf(bytes: Uint8Array): Message | Answer | Batch {
+  const value = parse(bytes);
+  if (isObject(value)) return toMessage(value);
+  if (Array.isArray(value)) return { entries: value };
+  throw oneMessage();
 }
 
 function parse(bytes: Uint8Array) {
@@ -43,9 +57,8 @@ function parse(bytes: Uint8Array) {
   }
 }
 
-function toMessage(value: unknown): Message | Answer {
-  // MC-05: no revision we speak has batches any more (2025-06-18 removed them).
-  if (!isObject(value)) throw new Refusal(code.invalidRequest, "Send one JSON-RPC message per request.");
+/** Throws `Refusal`, with the message's id as far as it could be read. */
+export function toMessage(value: JsonObject): Message | Answer {
   const { jsonrpc, method, id, params } = value;
   if (method === undefined) {
     const answer = toAnswer(value);
@@ -64,6 +77,11 @@ function toMessage(value: unknown): Message | Answer {
     throw named(new Refusal(code.invalidRequest, 'The "params" must be an object.'), id as string | number);
   }
   return { method, id: id as string | number | undefined, params };
+}
+
+/** MC-05: what is told to all but clients of 2025-03-26, which alone has batches. */
+export function oneMessage(): Refusal {
+  return new Refusal(code.invalidRequest, "Send one JSON-RPC message per request.");
 }
 
 /** JSON-RPC 2.0 §5: an id and either `result` or `error`. */

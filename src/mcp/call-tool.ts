@@ -21,10 +21,11 @@ import type { HeldAt } from "./held-call.ts";
 import { HeldCalls } from "./held-calls.ts";
 import { fromLevel, LogLevels } from "./log-levels.ts";
 import type { Mailbox } from "./mailbox.ts";
+import { becomesTask, NewTasks, speaksOfTasks, withoutStatus } from "./new-tasks.ts";
 import { checkParamHeaders, paramHeaders } from "./param-headers.ts";
 import type { McpParts } from "./parts.ts";
 import { PlainNames } from "./plain-names.ts";
-import { code, Refusal } from "./refusal.ts";
+import { code, Refusal, UnknownTool } from "./refusal.ts";
 import { asError, complete, type NotificationSink, type Reply, type ServerInfo } from "./reply.ts";
 import { type RequestState, RequestStates } from "./request-state.ts";
 import { selfAt } from "./self.ts";
@@ -44,6 +45,8 @@ export interface ToolCall {
   ask?(request: UpstreamRequest): Promise<ClientAnswer>;
   /** What the client answered to a newer upstream's questions, to go with the repeated call. */
   answered?: { inputResponses?: JsonObject; requestState?: string; rounds: number };
+  /** Digest of the call that this one came in, where that was `call_tool`. */
+  outer?: string;
 }
 
 /** Tools that are not in the catalogue, because they are somebody's own. */
@@ -70,6 +73,7 @@ export class ToolCalls {
   readonly #plain: PlainNames;
   readonly #inFlight = new Map<string, number>();
   readonly levels: LogLevels;
+  readonly #tasks: NewTasks;
 
   constructor(
     parts: McpParts,
@@ -88,6 +92,7 @@ export class ToolCalls {
     this.#others = others;
     this.#held = new HeldCalls(parts.world, mailbox);
     this.#plain = new PlainNames(parts.upstreams);
+    this.#tasks = new NewTasks(parts, self);
   }
 
   /** Throws `Refusal`, and `Problem` when the caller has too many calls under way. */
@@ -107,7 +112,8 @@ export class ToolCalls {
       (await this.#others.accounts.find(name, view)) ??
       this.#ofPage(params.name, view);
     if (!entry) return this.#connect(call, params.name, view);
-    if (client.era === "modern") checkParamHeaders(entry.paramHeaders, args, call.headers);
+    if (client.era === "modern" && call.outer === undefined)
+      checkParamHeaders(entry.paramHeaders, args, call.headers);
     this.#enter(caller.binding);
     try {
       return await this.#run(call, entry, args, rules);
@@ -149,25 +155,27 @@ export class ToolCalls {
     const { caller, client, params } = call;
     if (client.era === "legacy") return this.#relay(call, entry, args, rules);
     if (params.requestState !== undefined) {
-      const { held } = this.#states.open(caller, digestOf(entry.name, args), params.requestState);
+      const { held } = this.#states.open(caller, digestFor(call, entry, args), params.requestState);
       const { inputResponses: sent = {} } = params;
       if (held && !isObject(sent)) {
         throw new Refusal(code.invalidParams, 'Send "inputResponses" as an object.');
       }
       if (held) return this.#held.resume(call, held, sent as JsonObject);
     }
-    if (entry.upstream.era === "modern" || !canBeAsked(client)) return this.#relay(call, entry, args, rules);
+    const waits = entry.upstream.era !== "modern" && entry.about === undefined && canBeAsked(client);
+    if (!waits) return this.#relay(call, entry, args, rules);
     const wrap = (at: HeldAt) => this.#wrap(call, entry, args, { held: at });
     return this.#held.run(call, wrap, (watched) => this.#relay(watched, entry, args, rules));
   }
 
   #wrap(
-    { caller }: ToolCall,
-    { name }: Target,
+    call: ToolCall,
+    target: Target,
     args: JsonObject | undefined,
     state: Omit<RequestState, "answers">,
   ): string {
-    return this.#states.wrap(caller, digestOf(name, args), { ...state, answers: "upstream" });
+    const digest = digestFor(call, target, args);
+    return this.#states.wrap(call.caller, digest, { ...state, answers: "upstream" });
   }
 
   /** `again`: the person connected while the call waited; it is not waited a second time. */
@@ -181,20 +189,24 @@ export class ToolCalls {
     const started = performance.now();
     const { caller, client } = call;
     const { params, round } = this.#upstreamParams(call, entry, args);
+    const prepared = speaksOfTasks(entry, params) ? this.#tasks.prepare(call, entry, params) : undefined;
     const account = accountFor(entry, call);
     const logLevel = levelOf(call, this.levels);
     const relayed = await this.#parts.relay.call({
       owner: entry.upstream.perUser ? caller.owner : undefined,
       account,
+      caller: caller.binding,
       upstream: entry.upstream,
       method: entry.method ?? "tools/call",
-      params,
+      params: prepared?.params ?? params,
       client,
       paramHeaders: paramHeaders(entry.paramHeaders, args),
       extraHeaders: extraHeaders(entry.upstream.allowedExtraHeaders, call.headers),
+      tasks: prepared?.tasks ?? entry.about !== undefined,
+      session: entry.about?.session,
       signal: call.signal,
       logLevel,
-      onNotification: wanted(call, logLevel),
+      onNotification: prepared?.tasks ? withoutStatus(wanted(call, logLevel)) : wanted(call, logLevel),
       onRequest: call.ask && ((request) => askClient(call, entry, request)),
     });
     this.#report(
@@ -203,8 +215,13 @@ export class ToolCalls {
       account === undefined ? relayed : { account, ...relayed },
       performance.now() - started,
     );
+    entry.about?.learned?.(relayed);
     switch (relayed.outcome) {
       case "result":
+        if (prepared && entry.about === undefined && becomesTask(prepared, relayed))
+          return await this.#tasks.answer(call, entry, relayed, rules, (...told) =>
+            this.#report(call, ...told),
+          );
         return call.ask && client.era === "legacy" && relayed.result.resultType === "input_required"
           ? await this.#askOlder(call, entry, relayed.result, args, rules)
           : this.#result(call, entry, relayed.result, args);
@@ -223,7 +240,7 @@ export class ToolCalls {
           entry,
           account,
           reason: relayed.reason,
-          digest: digestOf(entry.name, args),
+          digest: digestFor(call, entry, args),
           round: again ? undefined : round,
           signal: call.signal,
         });
@@ -234,10 +251,12 @@ export class ToolCalls {
 
   /** The parameters under the upstream's own tool name; what belongs to our own question is taken out. */
   #upstreamParams(
-    { caller, params, client, answered }: ToolCall,
-    { name, tool, sent: rename }: Target,
+    call: ToolCall,
+    target: Target,
     args: JsonObject | undefined,
   ): { params: JsonObject; round?: Round } {
+    const { caller, params, client, answered } = call;
+    const { tool, sent: rename } = target;
     const sent: JsonObject = rename ? rename(params) : { ...params, name: tool };
     if (answered) {
       const { rounds: _, ...round } = answered;
@@ -254,7 +273,7 @@ export class ToolCalls {
       throw new Refusal(code.invalidParams, 'Send "inputResponses" as an object.');
     }
     if (params.requestState === undefined) return { params: sent };
-    const state = this.#states.open(caller, digestOf(name, args), params.requestState);
+    const state = this.#states.open(caller, digestFor(call, target, args), params.requestState);
     delete sent.requestState;
     if (state.upstream !== undefined) return { params: { ...sent, requestState: state.upstream } };
     if (state.answers === "upstream") return { params: sent };
@@ -312,15 +331,14 @@ export class ToolCalls {
     const { actor, owner } = caller;
     const detail = { tool: name.slice(0, 256) };
     this.#parts.audit.note({ event: "call.denied", actor, owner, requestId, detail });
-    throw new Refusal(code.invalidParams, "Unknown tool. List the tools to see what can be called.", {
-      status: 200,
-    });
+    throw new UnknownTool();
   }
 
   #report({ caller, requestId }: ToolCall, entry: Target, relayed: Relayed, durationMs: number): void {
     const { method, upstream } = entry;
     const outcome = relayed.outcome === "failed" ? relayed.code : relayed.outcome;
     this.#parts.onCall({ upstream: upstream.name, tool: method ?? entry.tool, outcome, durationMs });
+    if (entry.about?.again && outcome === "result") return;
     const { actor, owner, virtualMcp } = caller;
     const detail: JsonObject = method
       ? { method, target: entry.tool.slice(0, 256), outcome }
@@ -336,6 +354,11 @@ export class ToolCalls {
       detail,
     });
   }
+}
+
+/** What a `requestState` is bound to: the call as its client sent it. */
+function digestFor({ outer }: ToolCall, { name }: Target, args: JsonObject | undefined): string {
+  return outer ?? digestOf(name, args);
 }
 
 /** Whether anything can come before the answer: older clients are sent what there is, 2026-07-28 ones what they asked for. */

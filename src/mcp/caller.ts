@@ -16,6 +16,8 @@ export interface Caller {
   binding: string;
   /** The virtual MCP whose address was used, if the caller may use it. */
   virtualMcp?: VirtualMcp;
+  /** When the credential stops counting by itself, milliseconds since 1970. */
+  until?: number;
 }
 
 /** Where a request comes from; looked at only when it guesses. */
@@ -56,7 +58,23 @@ export class Callers {
     }
   }
 
-  async #prove(headers: HeaderReader, slug: string | undefined, from: From): Promise<Caller> {
+  /**
+   * The caller behind a stream that is open, looked at anew; undefined: it may not listen any more. Throws what the store
+   * throws. Nothing here is a guess.
+   */
+  async again(headers: HeaderReader, slug: string | undefined): Promise<Caller | undefined> {
+    try {
+      const caller = await this.#prove(headers, slug, undefined);
+      if (slug === undefined) return caller;
+      const virtualMcp = await this.#parts.virtualMcps.serving(slug, caller);
+      return virtualMcp && { ...caller, virtualMcp };
+    } catch (error) {
+      if (error instanceof Problem && error.status < 500) return undefined;
+      throw error;
+    }
+  }
+
+  async #prove(headers: HeaderReader, slug: string | undefined, from: From | undefined): Promise<Caller> {
     const presented = presentedCredential(headers);
     const session = headers.get(SESSION_HEADER);
     if (presented.kind !== "none" && session !== null) throw conflictingCredentials();
@@ -91,24 +109,25 @@ export class Callers {
   #callerOf(grant: GrantPrincipal): Caller {
     const made = this.#ofGrants.get(grant);
     if (made) return made;
-    const { owner, virtualKeyId, grantId } = grant;
+    const { owner, virtualKeyId, grantId, expiresAt } = grant;
     const name = `grant:${grantId}`;
-    const caller = { owner, virtualKeyId, actor: name, binding: name };
+    const caller = { owner, virtualKeyId, actor: name, binding: name, until: expiresAt };
     this.#ofGrants.set(grant, caller);
     return caller;
   }
 
-  async #byKey(value: string, slug: string | undefined, from: From): Promise<Caller> {
+  async #byKey(value: string, slug: string | undefined, from: From | undefined): Promise<Caller> {
     const answer = await this.#parts.virtualKeys.authenticate(value);
     if (!answer.ok) {
       // ID-12: one answer whatever is wrong with it, and not many of them.
-      this.#parts.limits.take("guess", from.remote);
+      if (from) this.#parts.limits.take("guess", from.remote);
       throw this.#challenge(slug, true);
     }
-    const { id, userId } = answer.key;
+    const { id, userId, expiresAt } = answer.key;
     // Contract section 1: a key that belongs to a user acts as that user, under its own rules.
     const owner: Owner = userId === undefined ? { mode: "vk", id } : { mode: "user", id: userId };
-    return { owner, virtualKeyId: id, actor: `vk:${id}`, binding: `vk:${id}` };
+    const until = answer.endsAt ?? expiresAt;
+    return { owner, virtualKeyId: id, actor: `vk:${id}`, binding: `vk:${id}`, until };
   }
 
   /** RFC 9728 §5.1, RFC 6750 §3: `error` only where a credential came. */
@@ -125,6 +144,11 @@ export class Callers {
       { headers: { "www-authenticate": `Bearer resource_metadata="${metadata}"${error}` } },
     );
   }
+}
+
+/** Nobody signed in and no grant: the session is a value of the client's own. */
+export function isAnonymous({ owner, binding }: Pick<Caller, "owner" | "binding">): boolean {
+  return owner.mode === "session" && binding === owner.id;
 }
 
 /** The owner id an `x-bf-mcp-session-id` value stands for: opaque, and the value is not in it. */

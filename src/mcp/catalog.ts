@@ -1,10 +1,13 @@
 import { decide, type Rules } from "../access/index.ts";
 import type { JsonObject, Log } from "../base/index.ts";
+import type { TaskAnswer } from "../relay/index.ts";
 import type { ToolDefinition, Upstream } from "../upstreams/index.ts";
-import { isObject } from "./body.ts";
 import type { Filters } from "./filters.ts";
+import { isUsableOutputSchema } from "./output-schema.ts";
 import { type ParamHeader, paramHeadersOf } from "./param-headers.ts";
 import type { McpParts } from "./parts.ts";
+import { readable } from "./readable.ts";
+import { type TaskSupport, taskSupport, withoutTaskSupport, withTaskSupport } from "./task-support.ts";
 
 /** What a request is for, resolved to one upstream: a tool, unless `method` says otherwise. */
 export interface Target {
@@ -18,10 +21,26 @@ export interface Target {
   account?: string;
   /** Absent: `tools/call`. */
   method?: string;
+  /** Whether calls of the tool can become tasks, and how. */
+  tasks?: TaskSupport;
+  /** Of requests about tasks: which one, where they are about one. */
+  about?: AboutTasks;
   /** The client's parameters in the upstream's own names. */
   sent?(params: JsonObject): JsonObject;
   /** The upstream's result in the names that clients see. */
   received?(result: JsonObject): JsonObject;
+}
+
+export interface AboutTasks {
+  /** By our id and by the upstream's. */
+  id?: string;
+  own?: string;
+  /** The session with the upstream that it was made in. */
+  session?: string;
+  /** Looked at once more: what it said the first time stands in the audit trail. */
+  again?: boolean;
+  /** Told what was used for the request. */
+  learned?(relayed: { account?: string } & TaskAnswer): void;
 }
 
 /** A tool under the name clients see. */
@@ -64,8 +83,9 @@ export class Catalog {
 
   #current(): ReadonlyMap<string, Entry> {
     if (this.#version === this.#upstreams.version) return this.#byName;
-    this.#version = this.#upstreams.version;
+    const { version } = this.#upstreams;
     this.#byName = this.#build();
+    this.#version = version;
     return this.#byName;
   }
 
@@ -73,13 +93,14 @@ export class Catalog {
     const entries = new Map<string, Entry>();
     const hidden = new Set<string>();
     for (const upstream of this.#upstreams.all()) {
-      for (const tool of upstream.tools) {
-        const name = `${upstream.name}-${tool.name}`;
-        const paramHeaders = paramHeadersOf(tool.inputSchema);
+      for (const definition of upstream.tools) {
+        const name = `${upstream.name}-${definition.name}`;
+        const tool = readable("tool", definition);
+        const paramHeaders = tool && paramHeadersOf(tool.inputSchema);
         // MC-18: who comes first must not win, or a newcomer could stand in for a tool in use (MC-19).
         const usable =
-          NAME.test(tool.name) && paramHeaders !== undefined && !entries.has(name) && !hidden.has(name);
-        if (usable) entries.set(name, describe(name, upstream, tool, paramHeaders));
+          NAME.test(definition.name) && paramHeaders !== undefined && !entries.has(name) && !hidden.has(name);
+        if (usable) entries.set(name, describe(name, upstream, tool!, paramHeaders));
         else {
           hidden.add(name);
           entries.delete(name);
@@ -105,9 +126,13 @@ export function allowed(entry: Entry, rules: Rules, filters: Pick<Filters, "allo
 }
 
 function describe(name: string, upstream: Upstream, tool: ToolDefinition, headers: ParamHeader[]): Entry {
-  const modern = { ...tool, name };
-  const legacy: ToolDefinition = { ...modern };
+  const tasks = taskSupport(upstream, tool);
+  const modern = withoutTaskSupport({ ...tool, name });
+  const legacy = { ...withTaskSupport({ ...tool, name }, tasks) };
   // Before 2026-07-28 an output schema is of an object; older clients refuse the whole list otherwise.
-  if (isObject(legacy.outputSchema) && legacy.outputSchema.type !== "object") delete legacy.outputSchema;
-  return { name, upstream, tool: tool.name, paramHeaders: headers, modern, legacy };
+  if (legacy.outputSchema !== undefined && !isUsableOutputSchema(legacy.outputSchema))
+    delete legacy.outputSchema;
+  const entry: Entry = { name, upstream, tool: tool.name, paramHeaders: headers, modern, legacy };
+  if (tasks !== undefined) entry.tasks = tasks;
+  return entry;
 }

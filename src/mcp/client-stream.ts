@@ -15,7 +15,7 @@ export class ClientStream {
   readonly opened: Promise<void>;
   #open!: () => void;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
-  #room: (() => void) | undefined;
+  #room: PromiseWithResolvers<void> | undefined;
   #gone = false;
 
   constructor() {
@@ -32,14 +32,19 @@ export class ClientStream {
     this.#write(stringifyJson({ jsonrpc: "2.0", ...notification }));
     this.#open();
     if (this.#gone || (this.#controller?.desiredSize ?? 0) > 0) return;
-    return new Promise((resolve) => {
-      this.#room = resolve;
-    });
+    // One for all who wait: the calls of a batch share a stream.
+    this.#room ??= Promise.withResolvers();
+    return this.#room.promise;
   }
 
-  /** The answer itself, and the end. */
-  finish(message: string): void {
+  /** An answer after which more come. */
+  answer(message: string): void {
     this.#write(message);
+  }
+
+  /** The answer itself, if it was not there before, and the end. */
+  finish(message?: string): void {
+    if (message !== undefined) this.#write(message);
     if (!this.#gone) this.#controller?.close();
     this.#gone = true;
   }
@@ -61,7 +66,7 @@ export class ClientStream {
   }
 
   #makeRoom(): void {
-    this.#room?.();
+    this.#room?.resolve();
     this.#room = undefined;
   }
 

@@ -17,6 +17,8 @@ export interface View {
   client: Client;
   rules: Rules;
   filters: Filters;
+  /** Which of these wait for an account of the caller's, where that is known already. */
+  waiting?(upstreams: Upstream[]): Upstream[];
 }
 
 /**
@@ -44,7 +46,8 @@ export class ConnectTools {
     const wanted = this.#usable(listed, view).filter(
       (upstream) => connectTool || upstream.tools.length === 0,
     );
-    const offered = (await this.#waiting(view.caller, wanted)).map(entryOf);
+    const missing = view.waiting ? view.waiting(wanted) : await this.#waiting(view.caller, wanted);
+    const offered = missing.map(entryOf);
     if (offered.length === 0) return listed;
     return [...listed, ...this.#unambiguous(offered, listed)].sort((a, b) => (a.name < b.name ? -1 : 1));
   }

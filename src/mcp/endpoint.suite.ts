@@ -16,7 +16,13 @@ import { type Database, Flows, Outbox, openDatabase, openKeyedHash } from "../db
 import { mount, RateLimits } from "../http/index.ts";
 import { Issuer, type IssuerParts } from "../issuer/index.ts";
 import { Relay } from "../relay/index.ts";
-import { checkDefinition, ToolLists, type Upstream, Upstreams } from "../upstreams/index.ts";
+import {
+  checkDefinition,
+  type FeatureProbe,
+  ToolLists,
+  type Upstream,
+  Upstreams,
+} from "../upstreams/index.ts";
 import { Vault } from "../vault/index.ts";
 import { type CallReport, ClientStreams, mcpRoutes } from "./index.ts";
 
@@ -49,7 +55,7 @@ export class Bench {
   readonly database: Database;
   readonly hash: KeyedHash;
   readonly streams: ClientStreams;
-  readonly tools: ToolLists;
+  tools: ToolLists;
   waitMs = 0;
   #app: ReturnType<typeof mount> | undefined;
 
@@ -58,7 +64,7 @@ export class Bench {
     const flows = new Flows(world, seal);
     this.world = world;
     this.database = database;
-    this.streams = new ClientStreams({ world, database });
+    this.streams = new ClientStreams({ world });
     this.hash = hash;
     this.seal = seal;
     this.audit = new Audit(ground);
@@ -71,10 +77,15 @@ export class Bench {
     const drop: AnonymousSessionsParts["drop"] = (tx, owner) => this.vault.dropOwner(tx, owner);
     this.anonymousSessions = new AnonymousSessions({ world, database, log: world.log, drop });
     this.relay = new Relay({ ...ground, version: "1.2.3", upstreams: this.upstreams, vault: this.vault });
-    this.tools = new ToolLists({
-      world,
+    this.tools = this.#newLists();
+  }
+
+  #newLists(features?: FeatureProbe): ToolLists {
+    return new ToolLists({
+      world: this.world,
       upstreams: this.upstreams,
       probe: (upstream, owner) => this.relay.listTools(upstream, owner),
+      features,
       hasCredential: async (owner, id) =>
         (await this.vault.statuses(owner, [id])).get(id)?.status === "active",
     });
@@ -82,7 +93,8 @@ export class Bench {
 
   async close(): Promise<void> {
     this.streams.close();
-    this.relay.close();
+    await this.tools.close();
+    await this.relay.close();
     await this.world.outbound.close();
     await this.database.close();
   }
@@ -102,6 +114,12 @@ export class Bench {
     });
     this.#app = mount(routes, { world, settings, limits, authenticate: async () => undefined });
     return this.#app;
+  }
+
+  /** From now on features are read with tools, and lists when an account is connected, as in app.ts. */
+  readLists(): void {
+    this.tools = this.#newLists((upstream, owner) => this.relay.listFeatures(upstream, owner));
+    this.vault.connected.push((owner, id) => this.tools.connected(owner, id));
   }
 
   /** `tools`: "unread" for one whose list was never read. */
@@ -127,14 +145,14 @@ export class Bench {
     return { id: key.id, value: value.reveal(), owner: { mode: "vk", id: key.id } as Owner };
   }
 
-  async connected(owner: Owner, upstream: Upstream, token = "at-1"): Promise<void> {
+  async connected(owner: Owner, upstream: Upstream, token = "at-1", account = ""): Promise<void> {
     const secret = {
       kind: "oauth",
       accessToken: new Hidden(token),
       oauthConfigId: upstream.oauthConfigId!,
     } as const;
     await this.database.transaction((tx) =>
-      this.vault.put(tx, { owner, upstreamId: upstream.id, account: "", secret }),
+      this.vault.put(tx, { owner, upstreamId: upstream.id, account, secret }),
     );
   }
 
@@ -163,6 +181,7 @@ export class Bench {
     headers: Record<string, string> = {},
     caps: Json = {},
     signal?: AbortSignal,
+    path = "/mcp",
   ) {
     const _meta = {
       [`${META}protocolVersion`]: "2026-07-28",
@@ -178,7 +197,7 @@ export class Bench {
         ...(typeof params.name === "string" && { "mcp-name": params.name }),
         ...headers,
       },
-      { signal },
+      { signal, path },
     );
     return { status: response.status, headers: response.headers, body: await json(response) };
   }

@@ -160,7 +160,6 @@ describe("bodies", () => {
     ["MC-07 depth", "[".repeat(100_000), -32700],
     ["MC-08 duplicate keys", '{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}', -32700],
     ["MC-09 __proto__", '{"jsonrpc":"2.0","id":1,"method":"ping","params":{"__proto__":{}}}', -32700],
-    ["MC-05 a batch", '[{"jsonrpc":"2.0","id":1,"method":"ping"}]', -32600],
     ["MC-05 an empty batch", "[]", -32600],
     ["a response", '{"jsonrpc":"2.0","id":1,"result":{}}', -32600],
     ["an id of null", '{"jsonrpc":"2.0","id":null,"method":"ping"}', -32600],
@@ -283,7 +282,9 @@ describe("2026-07-28", () => {
     const tool = { name: "sql", inputSchema: { type: "object", properties: { region } } };
     const bad = { name: "bad", inputSchema: { type: "object", items: region } };
     peer.tools = [tool, bad];
-    await bench.upstreams.recordTools(bench.upstreams.all()[0]!.id, [tool, bad]);
+    const { id } = bench.upstreams.all()[0]!;
+    await bench.upstreams.update(id, { tool_pins: "accept" });
+    await bench.upstreams.recordTools(id, [tool, bad]);
     const params = { name: "acme-sql", arguments: { region: "größe" } };
     const value = `=?base64?${Buffer.from("größe").toString("base64")}?=`;
     expect((await bench.modern(key, "tools/call", params)).body.error.code).toBe(-32020);

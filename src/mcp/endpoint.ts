@@ -12,19 +12,21 @@ import {
 } from "../http/index.ts";
 import { route } from "../identity/index.ts";
 import { modernVersion, type Notification } from "../relay/index.ts";
-import { type Answer, type Message, named, readMessage } from "./body.ts";
+import { answerBatch, checkRevision } from "./batch.ts";
+import { type Answer, type Batch, type Message, named, readMessage } from "./body.ts";
 import { mayNotify, type ToolCall } from "./call-tool.ts";
 import { type Caller, Callers } from "./caller.ts";
 import { ClientAsks } from "./client-asks.ts";
 import { ClientStream } from "./client-stream.ts";
 import { ClientStreams } from "./client-streams.ts";
 import { type Client, isModern, legacyClient, modernClient } from "./era.ts";
-import { isFeatureMethod } from "./feature-calls.ts";
+import { errorReply } from "./failures.ts";
 import { InFlight } from "./in-flight.ts";
 import { Mailbox } from "./mailbox.ts";
-import { Methods } from "./methods.ts";
+import { isCarried, Methods } from "./methods.ts";
 import { Origins } from "./origin.ts";
 import type { McpParts } from "./parts.ts";
+import { Pushes } from "./pushes.ts";
 import { code, Refusal } from "./refusal.ts";
 import { type Reply, writeReply } from "./reply.ts";
 import { ClientSessions } from "./session.ts";
@@ -71,16 +73,17 @@ function routesAt(path: "/mcp" | "/mcp/{slug}", endpoint: Endpoint): Route[] {
 }
 
 const summaries = {
-  POST: "One JSON-RPC message of an MCP client (Streamable HTTP, 2025-06-18 to 2026-07-28)",
+  POST: "One JSON-RPC message of an MCP client (Streamable HTTP, 2025-03-26 to 2026-07-28), or a batch of them (2025-03-26)",
   GET: "The stream of a session, for what belongs to no call (revisions before 2026-07-28)",
   DELETE: "Ends a session (revisions before 2026-07-28)",
   OPTIONS: "CORS preflight for the allowed origins",
 };
+const rpcMessage = z.looseObject({ jsonrpc: z.literal("2.0") });
 const answers = {
   POST: {
     200: {
-      description: "The answer, as JSON or as an event stream",
-      schema: z.looseObject({ jsonrpc: z.literal("2.0") }),
+      description: "The answer, as JSON or as an event stream; of a batch, a list of answers",
+      schema: z.union([rpcMessage, z.array(rpcMessage)]),
       media: ["text/event-stream"],
     },
     202: { description: "Taken" },
@@ -107,21 +110,23 @@ class Endpoint implements ToolDoor {
   readonly #callers: Callers;
   readonly #sessions: ClientSessions;
   readonly #methods: Methods;
-  readonly #inFlight = new InFlight();
+  readonly #inFlight: InFlight;
   readonly #asks: ClientAsks;
   readonly sse: SseAlias;
-  readonly #streams: ClientStreams;
+  readonly #pushes: Pushes;
 
   constructor(parts: McpParts) {
     this.#origins = new Origins(parts.settings);
     this.#callers = new Callers(parts);
     this.#sessions = new ClientSessions(parts);
+    this.#inFlight = new InFlight(parts);
     const mailbox = new Mailbox(parts);
     this.#asks = new ClientAsks(parts.hash, mailbox);
-    this.#streams = parts.streams ?? new ClientStreams(parts);
-    this.#sessions.ended.push((session) => this.#streams.endSession(session));
+    const streams = parts.streams ?? new ClientStreams(parts);
+    this.#sessions.ended.push((session) => streams.endSession(session));
     this.#methods = new Methods(parts, this.#sessions, mailbox);
-    this.sse = new SseAlias({ ...parts, mailbox, streams: this.#streams }, this);
+    this.#pushes = new Pushes({ mcp: parts, streams, callers: this.#callers, methods: this.#methods });
+    this.sse = new SseAlias({ ...parts, mailbox, streams }, this);
   }
 
   get calls(): ToolDoor["calls"] {
@@ -136,10 +141,12 @@ class Endpoint implements ToolDoor {
   listen(context: DirectContext, slug: string | undefined): Promise<PlainAnswer | Response> {
     return this.guarded(context, slug, async (caller, headers) => {
       const sent = context.inbound.headers;
+      refuseUnserved(caller, slug, undefined);
       await this.#sessions.open(caller, sessionOf(sent));
       const client = await legacyClient(stream, sent, caller, this.#sessions);
       if (!acceptsStream(sent.get("accept"))) throw notAcceptable();
-      return eventStream(this.#streams.open({ caller, client }, sent.get("last-event-id")).body, headers);
+      const wish = { caller, client, headers: sent };
+      return eventStream(await this.#pushes.open(wish, sent.get("last-event-id")), headers);
     });
   }
 
@@ -192,13 +199,12 @@ class Endpoint implements ToolDoor {
     const sent = context.inbound.headers;
     const streams = acceptsStream(sent.get("accept"));
     const message = await readMessage(context.inbound);
-    // ID-30: a virtual MCP that this caller may not use looks like none.
-    if (slug !== undefined && caller.virtualMcp === undefined) {
-      const text = "There is no MCP server of this name here. Check the address.";
-      throw named(new Refusal(code.invalidRequest, text, { status: 404 }), message.id);
-    }
+    refuseUnserved(caller, slug, message.id);
     try {
-      if (message.method === undefined) return await this.#answered(message, sent, caller, headers);
+      if (message.method === undefined)
+        return "entries" in message
+          ? await this.#batch(context, message, caller, streams, headers)
+          : await this.#answered(message, sent, caller, headers);
       const known = isModern(message, sent)
         ? modernClient(message, sent)
         : legacyClient(message, sent, caller, this.#sessions);
@@ -214,6 +220,23 @@ class Endpoint implements ToolDoor {
     }
   }
 
+  async #batch(
+    { inbound, requestId, log }: DirectContext,
+    batch: Batch,
+    caller: Caller,
+    streams: boolean,
+    headers: Record<string, string>,
+  ): Promise<PlainAnswer | Response> {
+    const { headers: sent, gone } = inbound;
+    await checkRevision(sent, caller, this.#sessions);
+    const from: SseSender = { caller, headers: sent, gone, requestId };
+    const { status, body } = await answerBatch({ door: this, from, streams, log }, batch.entries);
+    if (body instanceof ReadableStream) return eventStream(body, headers);
+    if (body === undefined) return new Response(null, { status, headers });
+    headers["content-type"] = "application/json";
+    return { status, headers, body };
+  }
+
   /** 2025-11-25 "Sending Messages to the Server": an answer is taken with 202. Clients of 2026-07-28 MUST NOT send any. */
   async #answered(
     answer: Answer,
@@ -225,19 +248,20 @@ class Endpoint implements ToolDoor {
     return new Response(null, { status: 202, headers });
   }
 
-  /** A message of the transport of 2024-11-05: what it comes to, for the stream. */
+  /** A message of the transport of 2024-11-05, or of a batch: what it comes to, for the stream. */
   async take(message: Message | Answer, from: SseSender): Promise<Reply | undefined> {
     const { caller, headers, gone, requestId, send } = from;
     const client = await legacyClient(message, headers, caller, this.#sessions);
+    if (from.listener && client.sessionId !== undefined) this.#pushes.follow(from.listener, client);
     if (message.method === undefined) return void (await this.#asks.answer(caller, client, message));
     if (message.id === undefined) return this.#inFlight.notify(caller, client, message) as undefined;
-    if (message.method !== "tools/call" && !isFeatureMethod(message.method)) {
+    if (message.method !== "tools/call" && !isCarried(message.method)) {
       return this.#methods.answer({ caller, client, message, headers, signal: gone, requestId });
     }
     const { signal, done } = this.#inFlight.track(caller, client, message.id, gone);
     const params = message.params ?? {};
     const call: ToolCall = { caller, client, params, headers, signal, requestId, onNotification: send };
-    if (client.sessionId !== undefined && canBeAsked(client))
+    if (send && client.sessionId !== undefined && canBeAsked(client))
       call.ask = (request) => this.#asks.ask(caller, client, send, request);
     return this.#methods.call(message.method, call).finally(done);
   }
@@ -252,7 +276,12 @@ class Endpoint implements ToolDoor {
   ): Promise<PlainAnswer | Response> {
     const { inbound, requestId } = context;
     const { headers: sent, gone } = inbound;
-    if (message.method !== "tools/call" && !isFeatureMethod(message.method)) {
+    if (message.method !== "tools/call" && !isCarried(message.method)) {
+      if (message.method === "subscriptions/listen" && client.era === "modern") {
+        if (!streams) throw notAcceptable();
+        const wish = { caller, client, headers: sent };
+        return eventStream(await this.#pushes.listen(wish, message, requestId), headers);
+      }
       const exchange = { caller, client, message, headers: sent, signal: gone, requestId };
       return write(message.id, await this.#methods.answer(exchange), headers);
     }
@@ -263,6 +292,18 @@ class Endpoint implements ToolDoor {
       const reply = this.#methods.call(message.method, call);
       return write(message.id, await (done ? reply.finally(done) : reply), headers);
     }
+    return this.#heard(context, call, message, done, headers);
+  }
+
+  /** A call whose client may hear something before the answer. */
+  async #heard(
+    context: DirectContext,
+    call: ToolCall,
+    message: Request,
+    done: (() => void) | undefined,
+    headers: Record<string, string>,
+  ): Promise<PlainAnswer | Response> {
+    const { caller, client } = call;
     const stream = new ClientStream();
     const onNotification = (notification: Notification) => stream.send(notification);
     const heard: ToolCall = { ...call, onNotification };
@@ -273,19 +314,21 @@ class Endpoint implements ToolDoor {
     if (first) return write(message.id, first, headers);
     // The status is sent; whatever comes now comes on the stream.
     replied
-      .catch((error): Reply => {
-        if (!(error instanceof Refusal)) context.log.error("mcp.call_crashed", { error });
-        return {
-          error: {
-            code: code.internal,
-            message: "Something went wrong on our side.",
-            data: { event_id: requestId },
-          },
-        };
-      })
+      .catch((error): Reply => errorReply(error, context))
       .then((reply) => stream.finish(writeReply(message.id, reply)));
     return eventStream(stream.body, headers);
   }
+}
+
+/** ID-30: a virtual MCP that this caller may not use looks like none. */
+function refuseUnserved(
+  { virtualMcp }: Caller,
+  slug: string | undefined,
+  id: string | number | undefined,
+): void {
+  if (slug === undefined || virtualMcp !== undefined) return;
+  const text = "There is no MCP server of this name here. Check the address.";
+  throw named(new Refusal(code.invalidRequest, text, { status: 404 }), id);
 }
 
 /** What a GET is for where a message would say it. */

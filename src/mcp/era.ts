@@ -94,6 +94,10 @@ const namedBy: Readonly<Record<string, string>> = {
   "tools/call": "name",
   "prompts/get": "name",
   "resources/read": "uri",
+  // Tasks extension, "Routing Headers".
+  "tasks/get": "taskId",
+  "tasks/update": "taskId",
+  "tasks/cancel": "taskId",
 };
 
 function checkName({ method, params, id }: Message, headers: HeaderReader): void {

@@ -15,6 +15,8 @@ export class EventLine {
   #kept = 0;
   #last = 0;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+  #broken: (() => void) | undefined;
+  #unread = false;
 
   readonly #highWater: number;
 
@@ -24,14 +26,25 @@ export class EventLine {
     this.#highWater = highWater;
   }
 
-  /** Begins to write. `broken`: the reader has gone. */
+  /** Whether something was sent since the last reader went. */
+  get unread(): boolean {
+    return this.#unread;
+  }
+
+  /** Begins to write. `broken`: the reader has gone, or did not read. */
   open(broken: () => void): ReadableStream<Uint8Array> {
+    let own: ReadableStreamDefaultController<Uint8Array>;
+    this.#broken = broken;
+    this.#unread = false;
     return new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
+          own = controller;
           this.#controller = controller;
         },
         cancel: () => {
+          // A reader that was replaced says nothing about the one after it.
+          if (this.#controller !== own) return;
           this.#controller = undefined;
           broken();
         },
@@ -73,6 +86,11 @@ export class EventLine {
     this.#write(`event: ${name}\ndata: ${data}\n\n`);
   }
 
+  /** How long the reader should wait before it comes back, in milliseconds (HTML "Server-sent events": `retry`). */
+  retryAfter(ms: number): void {
+    this.#write(`retry: ${Math.round(ms)}\n\n`);
+  }
+
   keepAlive(): void {
     this.#write(": still here\n\n");
   }
@@ -84,8 +102,12 @@ export class EventLine {
   }
 
   #write(text: string): void {
-    if (!this.#controller) return;
-    if ((this.#controller.desiredSize ?? 0) <= 0) this.close();
-    else this.#controller.enqueue(utf8.encode(text));
+    if (!this.#controller) {
+      this.#unread = true;
+    } else if ((this.#controller.desiredSize ?? 0) <= 0) {
+      this.#unread = true;
+      this.close();
+      this.#broken?.();
+    } else this.#controller.enqueue(utf8.encode(text));
   }
 }

@@ -1,9 +1,9 @@
-import type { Json } from "../base/index.ts";
+import { type Json, type Log, Problem } from "../base/index.ts";
 import type { Relayed, RelayFailure } from "../relay/index.ts";
 import { isObject } from "./body.ts";
 import type { Target } from "./catalog.ts";
 import type { Client } from "./era.ts";
-import { code } from "./refusal.ts";
+import { code, Refusal } from "./refusal.ts";
 import { type Reply, type ServerInfo, toolFailure } from "./reply.ts";
 import { linksOf } from "./upstream-input.ts";
 
@@ -75,4 +75,22 @@ export function upstreamError(
     default:
       return { error };
   }
+}
+
+/** What was thrown, where it can no longer be the status of the answer. */
+export function errorReply(error: unknown, { requestId, log }: { requestId: string; log: Log }): Reply {
+  if (error instanceof Refusal) {
+    const { message, data } = error;
+    return {
+      error: data === undefined ? { code: error.code, message } : { code: error.code, message, data },
+    };
+  }
+  const data = { event_id: requestId };
+  if (error instanceof Problem && error.kind !== "internal") {
+    const { message, code: word, kind } = error;
+    const retryable = kind === "too_many" || kind === "unavailable";
+    return { error: { code: code.internal, message, data: { code: word, retryable, ...data } } };
+  }
+  log.error("mcp.call_crashed", { error });
+  return { error: { code: code.internal, message: "Something went wrong on our side.", data } };
 }

@@ -95,11 +95,12 @@ export class FeatureCalls {
     if (!isObject(ref)) throw new Refusal(code.invalidParams, 'Send "ref" as an object.', { status: 200 });
     const target = this.#completed(call, ref, view);
     // Nothing is proposed where the server proposes nothing; it is not asked.
-    if (target.upstream.features?.capabilities.completions === undefined) {
-      const result = { completion: { values: [], total: 0, hasMore: false } };
-      return { result: complete(call.client, selfAt(this.#self, call.caller), result) };
-    }
-    return await this.#calls.carry(call, target, undefined, view.rules);
+    const asked = target.upstream.features?.capabilities.completions !== undefined;
+    const reply = asked ? await this.#calls.carry(call, target, undefined, view.rules) : undefined;
+    // One of 2024-11-05 could not say beforehand whether it does.
+    if (reply && !("error" in reply && reply.error.code === code.methodNotFound)) return reply;
+    const result = { completion: { values: [], total: 0, hasMore: false } };
+    return { result: complete(call.client, selfAt(this.#self, call.caller), result) };
   }
 
   #completed(call: FeatureCall, ref: JsonObject, { offer, filters }: View): Target {

@@ -6,4 +6,5 @@
 export { anonymousSessionId } from "./caller.ts";
 export { ClientStreams } from "./client-streams.ts";
 export { mcpRoutes } from "./endpoint.ts";
+export { sweepFinishedTasks } from "./finished-tasks.ts";
 export type { CallReport, McpParts } from "./parts.ts";

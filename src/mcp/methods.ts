@@ -7,11 +7,12 @@ import { type ToolCall, ToolCalls } from "./call-tool.ts";
 import type { Caller } from "./caller.ts";
 import { Catalog } from "./catalog.ts";
 import { ClientBehaviours } from "./client-behaviour.ts";
-import { ConnectTools } from "./connect-tools.ts";
+import { ConnectTools, type View } from "./connect-tools.ts";
 import { type Client, clientVersions, declaresUrls, supportedVersions } from "./era.ts";
 import { FeatureCalls, isFeatureMethod } from "./feature-calls.ts";
 import { featureList } from "./feature-lists.ts";
 import { readFilters } from "./filters.ts";
+import { LargeCatalog } from "./large-catalog.ts";
 import { listPage } from "./list-tools.ts";
 import type { Mailbox } from "./mailbox.ts";
 import { capabilitiesOf, type Offer, Offers } from "./offers.ts";
@@ -21,6 +22,9 @@ import { code, Refusal } from "./refusal.ts";
 import { complete, type Reply, type ServerInfo } from "./reply.ts";
 import { instructionsAt, selfAt } from "./self.ts";
 import { type ClientSessions, declaredOf, shortName } from "./session.ts";
+import { Subscriptions } from "./subscriptions.ts";
+import { withTasks } from "./task-support.ts";
+import { isTaskMethod, Tasks } from "./tasks.ts";
 
 /** One request of a proved caller, its era known. */
 export interface Exchange {
@@ -34,6 +38,11 @@ export interface Exchange {
 
 const DISCOVER_TTL_MS = 60_000;
 
+/** Whether a method, which is not `tools/call`, goes on to an upstream. */
+export function isCarried(method: string): boolean {
+  return isFeatureMethod(method) || isTaskMethod(method);
+}
+
 /** The methods of `/mcp`, each era its own; a call of a tool goes to `calls`. */
 export class Methods {
   readonly #parts: McpParts;
@@ -42,24 +51,28 @@ export class Methods {
   readonly calls: ToolCalls;
   readonly #connectTools: ConnectTools;
   readonly #accountTools: AccountTools;
-  readonly #self: ServerInfo;
-  readonly #plain: PlainNames;
-  readonly #offers: Offers;
+  readonly self: ServerInfo;
+  readonly plain: PlainNames;
+  readonly offers: Offers;
+  readonly subscriptions: Subscriptions;
   readonly #features: FeatureCalls;
+  readonly #large: LargeCatalog;
+  readonly tasks: Tasks;
 
   constructor(parts: McpParts, sessions: ClientSessions, mailbox: Mailbox) {
     this.#parts = parts;
     this.#sessions = sessions;
-    this.#self = { name: "postern", title: "Postern", version: parts.version };
-    this.#plain = new PlainNames(parts.upstreams);
+    this.self = { name: "postern", title: "Postern", version: parts.version };
+    this.plain = new PlainNames(parts.upstreams);
     this.#catalog = new Catalog(parts.upstreams, parts.world.log);
     const behaviours = ClientBehaviours.shipped();
-    this.#connectTools = new ConnectTools(parts, this.#catalog, this.#self, behaviours);
+    this.subscriptions = new Subscriptions(parts);
+    this.#connectTools = new ConnectTools(parts, this.#catalog, this.self, behaviours);
     this.#accountTools = new AccountTools(parts, this.#catalog);
     this.calls = new ToolCalls(
       parts,
       this.#catalog,
-      this.#self,
+      this.self,
       behaviours,
       {
         connect: this.#connectTools,
@@ -67,13 +80,25 @@ export class Methods {
       },
       mailbox,
     );
-    this.#offers = new Offers(parts.upstreams, parts.world.log);
-    this.#features = new FeatureCalls(parts, this.#offers, this.calls, this.#self, this.#plain);
+    this.offers = new Offers(parts.upstreams, parts.world.log);
+    this.#features = new FeatureCalls(parts, this.offers, this.calls, this.self, this.plain);
+    const shared = { offers: this.offers, calls: this.calls, self: this.self, mailbox };
+    this.tasks = new Tasks(parts, shared);
+    this.#large = new LargeCatalog({
+      access: parts.access,
+      catalog: this.#catalog,
+      accounts: this.#accountTools,
+      calls: this.calls,
+      plain: this.plain,
+      self: this.self,
+    });
   }
 
-  /** A request that goes on to an upstream. `method`: `tools/call` or one of `featureMethods`. */
+  /** A request that goes on to an upstream. `method`: `tools/call`, or one that `isCarried`. */
   call(method: string, call: ToolCall): Promise<Reply> {
-    return isFeatureMethod(method) ? this.#features.call({ ...call, method }) : this.calls.call(call);
+    if (isFeatureMethod(method)) return this.#features.call({ ...call, method });
+    if (method !== "tools/call") return this.tasks.call({ ...call, method });
+    return LargeCatalog.serves(call.caller) ? this.#large.call(call) : this.calls.call(call);
   }
 
   /** Throws `Refusal` and `Problem`. */
@@ -100,6 +125,11 @@ export class Methods {
           return { result: {} };
         }
         break;
+      case "resources/subscribe":
+      case "resources/unsubscribe":
+        // Removed in 2026-07-28, where a `subscriptions/listen` says it.
+        if (client.era === "legacy" && (await this.#subscribe(exchange, params))) return { result: {} };
+        break;
       default: {
         const listed = await this.#listFeatures(exchange, params);
         if (listed) return listed;
@@ -112,12 +142,32 @@ export class Methods {
 
   async #list({ caller, client, headers }: Exchange, params: JsonObject): Promise<Reply> {
     const rules = await this.#parts.access.rulesFor(caller);
-    const filters = readFilters(headers);
-    const listed = this.#catalog.list(rules, filters);
-    const view = { caller, client, rules, filters };
-    const entries = await this.#connectTools.addTo(await this.#accountTools.addTo(listed, view), view);
-    const shown = withPages(this.#plain.shown(caller, entries), this.#offers.of(rules));
-    return { result: complete(client, selfAt(this.#self, caller), listPage(client, shown, params.cursor)) };
+    const shown = await this.shownTools({ caller, client, rules, filters: readFilters(headers) });
+    return { result: complete(client, selfAt(this.self, caller), listPage(client, shown, params.cursor)) };
+  }
+
+  /** What `tools/list` shows of a view, in the order of names. */
+  async shownTools(view: View) {
+    const { caller, rules, filters } = view;
+    const usable = await this.#accountTools.addTo(this.#catalog.list(rules, filters), view);
+    const entries = await this.#connectTools.addTo(usable, view);
+    return LargeCatalog.serves(caller)
+      ? this.#large.listed(caller, usable, entries)
+      : withPages(this.plain.shown(caller, entries), this.offers.of(rules));
+  }
+
+  /** False: none of the caller's upstreams tells of changes. */
+  async #subscribe(
+    { caller, client, headers, message, requestId }: Exchange,
+    params: JsonObject,
+  ): Promise<boolean> {
+    const offer = await this.#offer(caller);
+    const { resources } = capabilitiesOf(offer);
+    if (!isObject(resources) || !resources.subscribe) return false;
+    const asked = { caller, client, headers, offer, requestId };
+    if (message.method === "resources/subscribe") await this.subscriptions.add(asked, params);
+    else await this.subscriptions.remove(asked, params);
+    return true;
   }
 
   /** Resources, templates and prompts, from what is stored; undefined where the caller has none of that kind. */
@@ -126,24 +176,30 @@ export class Methods {
     if (!list) return undefined;
     const offer = await this.#offer(caller);
     if (capabilitiesOf(offer)[list.capability] === undefined) return undefined;
-    const entries = list.of(offer, readFilters(headers), this.#plain.hidden(caller));
+    const entries = list.of(offer, readFilters(headers), this.plain.hidden(caller));
     const page = listPage(client, entries, params.cursor, list.member);
-    return { result: complete(client, selfAt(this.#self, caller), page) };
+    return { result: complete(client, selfAt(this.self, caller), page) };
   }
 
   async #offer(caller: Caller): Promise<Offer> {
-    return this.#offers.of(await this.#parts.access.rulesFor(caller));
+    return this.offers.of(await this.#parts.access.rulesFor(caller));
+  }
+
+  async #capabilities(caller: Caller, client: Pick<Client, "era" | "version">): Promise<JsonObject> {
+    const rules = await this.#parts.access.rulesFor(caller);
+    const offer = this.offers.of(rules);
+    return withTasks(capabilitiesOf(offer), client, offer.upstreams, rules);
   }
 
   async #discover({ caller, client }: Exchange): Promise<Reply> {
     const result = {
       supportedVersions: [...supportedVersions],
-      capabilities: capabilitiesOf(await this.#offer(caller)),
+      capabilities: await this.#capabilities(caller, client),
       ...instructionsAt(caller),
       ttlMs: DISCOVER_TTL_MS,
       cacheScope: "private",
     };
-    return { result: complete(client, selfAt(this.#self, caller), result) };
+    return { result: complete(client, selfAt(this.self, caller), result) };
   }
 
   /** 2025-11-25 "Lifecycle": the version asked for if we speak it, else our newest of that era. */
@@ -161,9 +217,9 @@ export class Methods {
       client,
       capabilities: declaredOf(declared),
     });
-    const { name, title, version: own } = selfAt(this.#self, caller);
+    const { name, title, version: own } = selfAt(this.self, caller);
     const serverInfo = { name, title, version: own };
-    const capabilities = capabilitiesOf(await this.#offer(caller));
+    const capabilities = await this.#capabilities(caller, { era: "legacy", version });
     return {
       result: { protocolVersion: version, capabilities, serverInfo, ...instructionsAt(caller) },
       headers: { "mcp-session-id": session },

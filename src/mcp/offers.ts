@@ -2,7 +2,9 @@ import { decide, type Rules } from "../access/index.ts";
 import type { JsonObject, Log } from "../base/index.ts";
 import type { FeatureDefinition, Upstream } from "../upstreams/index.ts";
 import { mayHaveTools } from "./connect-tools.ts";
+import { canFollow } from "./followed-resources.ts";
 import type { McpParts } from "./parts.ts";
+import { readableIn } from "./readable.ts";
 import { ResourceNames } from "./resource-names.ts";
 
 /** A prompt under the name clients see. */
@@ -56,7 +58,7 @@ export class Offers {
     const prompts = new Map<string, Prompt>();
     const hidden = new Set<string>();
     for (const upstream of upstreams) {
-      for (const definition of upstream.features?.prompts ?? []) {
+      for (const definition of readableIn("prompt", upstream.features?.prompts)) {
         const name = `${upstream.name}-${definition.name}`;
         // MC-18: of two that would have one name neither is offered.
         if (prompts.has(name) || !NAME.test(definition.name)) hidden.add(name);
@@ -70,7 +72,7 @@ export class Offers {
 }
 
 /** An upstream of which the caller may use a tool, were there one: what it has beside tools goes with it. */
-function mayUse(rules: Rules, upstream: Upstream): boolean {
+export function mayUse(rules: Rules, upstream: Upstream): boolean {
   return decide(rules, upstream) && mayHaveTools(rules, upstream);
 }
 
@@ -82,9 +84,12 @@ export function capabilitiesOf({ upstreams }: Pick<Offer, "upstreams">): JsonObj
   const unknown = upstreams.some(({ features, toolsSyncedAt }) => !features && toolsSyncedAt === undefined);
   const declared = upstreams.map(({ features }) => features?.capabilities ?? {});
   const has = (name: string) => unknown || declared.some((capabilities) => capabilities[name] !== undefined);
-  const offered: JsonObject = { tools: {} };
-  if (has("prompts")) offered.prompts = {};
-  if (has("resources")) offered.resources = {};
+  // Whatever changes what a caller sees is told, whether or not its upstreams tell: rules and connections change lists too.
+  const listChanged = true;
+  const follows = unknown || upstreams.some(canFollow);
+  const offered: JsonObject = { tools: { listChanged } };
+  if (has("prompts")) offered.prompts = { listChanged };
+  if (has("resources")) offered.resources = { listChanged, ...(follows && { subscribe: true }) };
   if (has("completions")) offered.completions = {};
   if (has("logging")) offered.logging = {};
   const shown = extensions.filter((name) =>

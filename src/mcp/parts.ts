@@ -29,17 +29,18 @@ export interface McpParts {
   hash: KeyedHash;
   limits: Pick<RateLimits, "take">;
   issuer: Pick<Issuer, "authenticate" | "known">;
-  virtualKeys: Pick<VirtualKeys, "authenticate">;
-  access: Pick<Access, "known" | "rulesFor">;
+  virtualKeys: Pick<VirtualKeys, "authenticate" | "find">;
+  access: Pick<Access, "known" | "rulesFor" | "validUntil">;
   virtualMcps: Pick<VirtualMcps, "serving">;
   anonymousSessions: Pick<AnonymousSessions, "used">;
-  upstreams: Pick<Upstreams, "version" | "all" | "find">;
-  tools: Pick<ToolLists, "firstRead">;
+  upstreams: Pick<Upstreams, "version" | "all" | "find" | "settled">;
+  /** Reads for the first time, and anew what an upstream says has changed. */
+  tools: Pick<ToolLists, "firstRead" | "announced">;
   vault: Pick<Vault, "statuses" | "find" | "severalAccounts">;
-  relay: Pick<Relay, "call">;
+  relay: Pick<Relay, "call" | "watch">;
   connect: Pick<Connect, "start">;
   audit: Pick<Audit, "note">;
-  /** Streams of older clients; ours to make unless somebody has to close them. */
+  /** Streams on which clients listen; ours to make unless somebody has to close them. */
   streams?: ClientStreams;
   onCall(report: CallReport): void;
   /** How long a repeated call waits for a person who has opened the link, in milliseconds; default 8,000. */

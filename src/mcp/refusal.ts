@@ -11,6 +11,7 @@ export const code = {
   /** 2025-11-25 "Resources"; 2026-07-28 has -32602 for it. */
   resourceNotFound: -32002,
   headerMismatch: -32020,
+  missingCapability: -32021,
   unsupportedVersion: -32022,
   urlElicitationRequired: -32042,
 } as const;
@@ -29,5 +30,12 @@ export class Refusal extends Error {
     this.code = code;
     this.status = options.status ?? 400;
     this.data = options.data;
+  }
+}
+
+/** ID-30: there is no such tool, or it may not be used. */
+export class UnknownTool extends Refusal {
+  constructor() {
+    super(code.invalidParams, "Unknown tool. List the tools to see what can be called.", { status: 200 });
   }
 }

@@ -34,18 +34,24 @@ export function writeReply(id: string | number | null, reply: Reply): string {
 export function complete(client: Client, self: ServerInfo, result: JsonObject): JsonObject {
   if (client.era === "modern") {
     const meta = isObject(result._meta) ? result._meta : undefined;
-    const info = { name: self.name, title: self.title, version: self.version };
-    return { ...result, resultType: "complete", _meta: { ...meta, [metaKey.serverInfo]: info } };
+    return { ...result, resultType: "complete", _meta: { ...meta, [metaKey.serverInfo]: { ...self } } };
   }
   const { resultType: _, ...older } = result;
   if (isObject(older._meta) && older._meta[metaKey.serverInfo] !== undefined) {
     const { [metaKey.serverInfo]: _info, ...meta } = older._meta;
     older._meta = meta;
   }
-  // Before 2026-07-28 structured content is an object; the text block beside it says the same.
-  if (older.structuredContent !== undefined && !isObject(older.structuredContent))
-    delete older.structuredContent;
+  if (older.structuredContent !== undefined && !isObject(older.structuredContent)) asText(older);
   return older;
+}
+
+/** Before 2026-07-28 structured content is an object. Another value is said as text, unless there is some (SEP-2106). */
+function asText(result: JsonObject): void {
+  const text = stringifyJson(result.structuredContent);
+  delete result.structuredContent;
+  const content = Array.isArray(result.content) ? result.content : [];
+  if (!content.some((block) => isObject(block) && block.type === "text"))
+    result.content = [...content, { type: "text", text }];
 }
 
 /** A tool's failure, which the model reads. */

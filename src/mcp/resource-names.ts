@@ -1,4 +1,5 @@
 import type { FeatureDefinition, Upstream } from "../upstreams/index.ts";
+import { readableIn } from "./readable.ts";
 import { type UriTemplate, uriTemplate } from "./uri-template.ts";
 
 /** A resource, or a template, under the URI that clients see. */
@@ -116,12 +117,15 @@ function offersResources({ features }: Upstream): boolean {
 
 /** Listed twice by one upstream is listed once. */
 function resourcesOf(upstream: Upstream): Named[] {
-  const unique = new Map(upstream.features?.resources.map((one) => [String(one.uri), one]));
+  const unique = new Map(
+    readableIn("resource", upstream.features?.resources).map((one) => [String(one.uri), one]),
+  );
   return [...unique].map(([uri, definition]) => ({ name: uri, upstream, own: uri, definition }));
 }
 
 function templatesOf(upstream: Upstream): NamedTemplate[] {
-  const unique = new Map(upstream.features?.templates.map((one) => [String(one.uriTemplate), one]));
+  const templates = readableIn("template", upstream.features?.templates);
+  const unique = new Map(templates.map((one) => [String(one.uriTemplate), one]));
   return [...unique].map(([own, definition]) => ({
     name: own,
     upstream,

@@ -91,6 +91,7 @@ export class ClientSessions {
         .values({ id: name, expires_at: expiresAt })
         .onConflict((conflict) => conflict.doNothing())
         .execute();
+      await tx.deleteFrom("resource_subscriptions").where("session", "=", name).execute();
       await this.#database.changes.note(tx, TOPIC, name, now);
     });
   }

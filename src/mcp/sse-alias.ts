@@ -9,11 +9,13 @@ import {
   type Route,
 } from "../http/index.ts";
 import { route } from "../identity/index.ts";
-import { type Answer, type Message, readMessage } from "./body.ts";
+import { type Answer, type Message, oneMessage, readMessage } from "./body.ts";
 import type { Caller } from "./caller.ts";
 import type { ClientStreams } from "./client-streams.ts";
 import type { Client } from "./era.ts";
 import type { EventLine } from "./event-line.ts";
+import { errorReply } from "./failures.ts";
+import { Listener } from "./listener.ts";
 import type { Mailbox } from "./mailbox.ts";
 import { code, Refusal } from "./refusal.ts";
 import { type NotificationSink, type Reply, writeReply } from "./reply.ts";
@@ -34,7 +36,10 @@ export interface SseSender {
   headers: HeaderReader;
   gone: Gone;
   requestId: string;
-  send: NotificationSink;
+  /** Absent: it reads nothing but answers. */
+  send?: NotificationSink;
+  /** The stream on which it hears of changes. */
+  listener?: Listener;
 }
 
 interface Leg {
@@ -42,6 +47,7 @@ interface Leg {
   line: EventLine;
   headers: HeaderReader;
   departure: AbortController;
+  listener: Listener;
   /** Given by `initialize`; the client of this transport does not send it back. */
   sessionId?: string;
 }
@@ -94,15 +100,18 @@ export class SseAlias {
         opensUrls: false,
         session: name,
       };
-      const broken = () => {
+      const ended = () => {
         this.#legs.delete(name);
         departure.abort();
       };
-      const { body, line } = this.#parts.streams.open({ caller, client }, null, {
-        broken,
+      const { headers: sent } = context.inbound;
+      const listener = new Listener({ caller, client, headers: sent });
+      const { body, line } = this.#parts.streams.open(listener, null, {
+        ended,
+        isResumable: false,
         highWater: HIGH_WATER,
       });
-      this.#legs.set(name, { caller, line, headers: context.inbound.headers, departure });
+      this.#legs.set(name, { caller, line, headers: sent, departure, listener });
       line.event("endpoint", `/sse/${this.#address(caller, name)}`);
       return new Response(body, {
         headers: { ...headers, "content-type": "text/event-stream", "x-accel-buffering": "no" },
@@ -114,6 +123,7 @@ export class SseAlias {
     return this.#door.guarded(context, undefined, async (caller, headers) => {
       const { requestId } = context;
       const message = await readMessage(context.inbound);
+      if ("entries" in message) throw oneMessage();
       const [replica, name] = this.#read(caller, context.params.stream ?? "");
       const leg = this.#legs.get(name);
       if (leg) void this.#take(leg, message, requestId);
@@ -125,7 +135,7 @@ export class SseAlias {
   }
 
   async #take(leg: Leg, message: Message | Answer, requestId: string): Promise<void> {
-    const { caller, line, departure } = leg;
+    const { caller, line, departure, listener } = leg;
     const headers: HeaderReader = {
       // The session is the stream's; everything else is what the stream was opened with.
       get: (name) => (name === "mcp-session-id" ? (leg.sessionId ?? null) : leg.headers.get(name)),
@@ -133,10 +143,10 @@ export class SseAlias {
     const send: NotificationSink = (notification) => line.send(notification);
     let reply: Reply | undefined;
     try {
-      reply = await this.#door.take(message, { caller, headers, gone: departure.signal, requestId, send });
+      const gone = departure.signal;
+      reply = await this.#door.take(message, { caller, headers, gone, requestId, send, listener });
     } catch (error) {
-      if (!(error instanceof Refusal)) this.#parts.world.log.error("mcp.call_crashed", { error });
-      reply = { error: refusedAs(error) };
+      reply = errorReply(error, { requestId, log: this.#parts.world.log });
     }
     if (reply === undefined || message.id === undefined) return;
     if ("result" in reply && reply.headers?.["mcp-session-id"])
@@ -162,11 +172,6 @@ export class SseAlias {
 
 function noStream(): Refusal {
   return new Refusal(code.sessionNotFound, "This stream is not open here. Open it again.", { status: 404 });
-}
-
-function refusedAs(error: unknown): { code: number; message: string } {
-  if (error instanceof Refusal) return { code: error.code, message: error.message };
-  return { code: code.internal, message: "Something went wrong on our side." };
 }
 
 /** The routes of the alias. */

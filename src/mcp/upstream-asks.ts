@@ -6,6 +6,7 @@ import type { Target } from "./catalog.ts";
 import type { Client } from "./era.ts";
 import { code } from "./refusal.ts";
 import type { Reply } from "./reply.ts";
+import { relatedId, withRelated } from "./task-words.ts";
 import { linksOf, mark, mayAsk } from "./upstream-input.ts";
 
 /** How long an older client may take to answer what a newer upstream wants to know. */
@@ -14,14 +15,20 @@ const ANSWER_MS = 10 * 60_000;
 /** An older upstream's question in the middle of a call, as its client reads it; what it did not declare is refused. */
 export async function askClient(
   { client, ask }: Pick<ToolCall, "client" | "ask">,
-  { upstream }: Target,
+  { upstream, about }: Target,
   request: UpstreamRequest,
 ): Promise<ClientAnswer> {
   const { method, params, signal } = request;
+  const task = relatedId(params);
   if (!ask || !mayAsk(client, { method, params: params ?? {} })) {
     return { error: { code: code.methodNotFound, message: "Method not found" } };
   }
-  return await ask({ method, params: asked(client, upstream.name, method, params), signal });
+  const plain = asked(client, upstream.name, method, params);
+  if (task === undefined) return await ask({ method, params: plain, signal });
+  // 2025-11-25 "Associating Task-Related Messages": the question and its answer name the task, each side by its own id.
+  const known = client.era === "legacy" && task === about?.own ? about?.id : undefined;
+  const answer = await ask({ method, params: withRelated(plain, known), signal });
+  return "result" in answer ? { result: withRelated(answer.result, task as string) } : answer;
 }
 
 /**
@@ -31,7 +38,7 @@ export async function askClient(
 export async function inputResponses(
   world: World,
   { client, ask, signal }: ToolCall,
-  { upstream }: Target,
+  { upstream, about }: Target,
   inputRequests: JsonObject,
 ): Promise<JsonObject | undefined> {
   const requests = Object.entries(inputRequests) as [string, JsonObject][];
@@ -42,12 +49,13 @@ export async function inputResponses(
   signal.addEventListener("abort", leave);
   try {
     const answers = requests.map(async ([key, { method, params }]) => {
-      const sent = asked(client, upstream.name, method as string, isObject(params) ? params : {});
+      const plain = asked(client, upstream.name, method as string, isObject(params) ? params : {});
+      const sent = withRelated(plain, about?.id);
       // 2025-11-25 wants an id for a page; 2026-07-28 has none.
       if (sent.mode === "url") sent.elicitationId = newId(world, "elicit");
       const answer = await ask({ method: method as string, params: sent, signal: withdrawal.signal });
       if ("error" in answer) withdrawal.abort();
-      return [key, "result" in answer ? answer.result : undefined] as const;
+      return [key, "result" in answer ? withRelated(answer.result, undefined) : undefined] as const;
     });
     const responses = await Promise.all(answers);
     if (responses.some(([, response]) => response === undefined)) return undefined;

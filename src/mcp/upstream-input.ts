@@ -3,6 +3,7 @@ import { isObject } from "./body.ts";
 import type { Target } from "./catalog.ts";
 import type { Client } from "./era.ts";
 import { type Reply, type ServerInfo, toolFailure } from "./reply.ts";
+import { withRelated } from "./task-words.ts";
 
 /** Which capability a client must have declared to be asked this (2026-07-28 MRTR). */
 const capabilityFor: Readonly<Record<string, string>> = {
@@ -38,6 +39,16 @@ export function inputRequired(
   const passed: JsonObject = { ...result, requestState: wrap(state) };
   if (result.inputRequests !== undefined) passed.inputRequests = marked;
   return { result: passed };
+}
+
+/** The questions of a task that this client declared it can be asked, marked like others. */
+export function inputRequestsFor(client: Client, name: string, requests: JsonObject): JsonObject {
+  const askable = Object.entries(requests).filter(([, request]) => mayAsk(client, request));
+  const shown = askable.map(([key, request]) => {
+    const { params, ...rest } = mark(name, request as JsonObject);
+    return [key, isObject(params) ? { ...rest, params: withRelated(params, undefined) } : rest];
+  });
+  return Object.fromEntries(shown);
 }
 
 /** Whether a client declared anything that an upstream could ask it for. */

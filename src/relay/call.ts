@@ -1,4 +1,5 @@
 import type { Gone, Hidden, Json, JsonObject, Owner } from "../base/index.ts";
+import type { NeedsUserReason } from "../vault/index.ts";
 import type { RelayUpstream } from "./parts.ts";
 
 /** The client on the other side of the gateway, as it described itself in this request or at `initialize`. */
@@ -35,6 +36,8 @@ export interface RelayCall {
   owner?: Owner;
   /** Which of several accounts, by its label; absent: the default. */
   account?: string;
+  /** Who calls, in a word that tells two people apart; keeps what an upstream asks one of them from the other. */
+  caller?: string;
   /** Values to try instead of a stored credential; nothing of this call is kept for another. */
   trial?: Trial;
   upstream: RelayUpstream;
@@ -49,6 +52,13 @@ export interface RelayCall {
   extraHeaders?: Readonly<Record<string, string>>;
   /** The least severe log messages that the client wants; absent: what the upstream sends by itself. */
   logLevel?: string;
+  /**
+   * A task may be made of this `tools/call`, or it is about tasks: the extension is declared to a newer upstream; to an
+   * older one `params.task` goes on.
+   */
+  tasks?: boolean;
+  /** The session with an older upstream in which the task was made that this is about. */
+  session?: string;
   /** Aborts when the client is gone; the upstream is told. */
   signal: Gone;
   /** Progress and log messages of this request, in order. A returned promise holds the upstream back. */
@@ -70,10 +80,19 @@ export type RelayFailure =
   | "cancelled"
   | "credential_unavailable";
 
+/** In the core of 2025-11-25, or as the extension of 2026-07-28. */
+export type TaskForm = "core" | "extension";
+
+/** Only where `RelayCall.tasks` was said. `task`: the result is a task, in this form. `session`: the one it was made in. */
+export interface TaskAnswer {
+  task?: TaskForm;
+  session?: string;
+}
+
 /** `account`: the label of the account that was used, where it has one. */
 export type Relayed = { account?: string } & (
-  | { outcome: "result"; result: JsonObject }
+  | ({ outcome: "result"; result: JsonObject } & TaskAnswer)
   | { outcome: "error"; error: { code: number; message: string; data?: Json } }
-  | { outcome: "needs_user"; reason: "missing" | "needs_reauth" | "needs_update" | "orphaned" }
+  | { outcome: "needs_user"; reason: NeedsUserReason | "insufficient_scope" }
   | { outcome: "failed"; code: RelayFailure; retryable: boolean }
 );

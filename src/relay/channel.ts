@@ -1,7 +1,9 @@
 import { type Json, JsonFault, type JsonObject, parseStrictJson, stringifyJson } from "../base/index.ts";
 import type { Attempt, Attempted } from "./attempt.ts";
+import { Bystanders } from "./bystanders.ts";
 import { deliver } from "./deliver.ts";
 import { RelayFault } from "./fault.ts";
+import { askNobody } from "./list-features.ts";
 import { isObject, type RpcMessage, readMessage } from "./message.ts";
 import { Patience } from "./patience.ts";
 import { StrayMessages } from "./stray-messages.ts";
@@ -58,9 +60,15 @@ export interface ChannelOptions {
   /** Numbers requests, unique among everything we send. */
   nextId(): number;
   now(): number;
-  /** Whether everything on it belongs to one owner, so that what names no request may go to the one call that waits. */
+  /**
+   * Whether everything on it belongs to one owner. What names no request goes to the one call that waits; where many share
+   * the connection, only when it can be about nobody else's.
+   */
   isOwn: boolean;
 }
+
+/** Told of what belongs to no call; true: it was for this one. */
+export type Overhearing = (message: JsonObject) => boolean;
 
 /** Bytes of one message. A tool's result may hold images. */
 export const MAX_MESSAGE = 16 * 1024 * 1024;
@@ -80,6 +88,8 @@ export class Channel {
   version: string | undefined;
   /** What an older upstream declared that it can do. */
   capabilities: JsonObject = {};
+  /** What was asked for with `logging/setLevel`. */
+  logLevel: string | undefined;
   readonly #line: Line;
   readonly #options: ChannelOptions;
   readonly #waiting = new Map<number, Waiting>();
@@ -87,12 +97,15 @@ export class Channel {
   #lost: RelayFault | undefined;
   #heard = 0;
   #isExamined = false;
-  #onLost: (() => void) | undefined;
+  readonly #onLost = new Set<() => void>();
+  readonly #bystanders: Bystanders;
+  readonly #overhearing = new Set<Overhearing>();
 
   constructor(line: Line, options: ChannelOptions) {
     this.#line = line;
     this.#options = options;
     this.#strays = new StrayMessages(options.now);
+    this.#bystanders = new Bystanders(options.now);
   }
 
   /** Why nothing can be asked here any more. */
@@ -100,10 +113,17 @@ export class Channel {
     return this.#lost;
   }
 
-  /** Calls `listener` once, when the channel is lost; at once if it is. */
-  whenLost(listener: () => void): void {
+  /** Calls `listener` once, when the channel is lost; at once if it is. Returns how to end that. */
+  whenLost(listener: () => void): () => void {
     if (this.#lost) listener();
-    else this.#onLost = listener;
+    else this.#onLost.add(listener);
+    return () => this.#onLost.delete(listener);
+  }
+
+  /** From now on `listener` is told of changes, and of answers that no call waits for. Returns how to end that. */
+  overhear(listener: Overhearing): () => void {
+    this.#overhearing.add(listener);
+    return () => this.#overhearing.delete(listener);
   }
 
   /** Sends a request and waits for its answer. Throws `RelayFault`, and `NotTaken` when it was not taken. */
@@ -164,7 +184,8 @@ export class Channel {
     if (this.#lost) return;
     this.#lost = fault;
     this.#line.close();
-    this.#onLost?.();
+    for (const listener of [...this.#onLost]) listener();
+    this.#onLost.clear();
     for (const waiting of [...this.#waiting.values()]) this.#fail(waiting, fault);
   }
 
@@ -172,6 +193,11 @@ export class Channel {
     const isMessage = isObject(message) && message.jsonrpc === "2.0";
     const isCall = isMessage && typeof message.method === "string";
     const waiting = isMessage && !isCall ? this.#byId(message.id) : undefined;
+    if (this.#overhearing.size > 0 && isMessage && !waiting && this.#isOverheard(message)) {
+      // However welcome, without end it is not borne.
+      this.#stray(size);
+      return;
+    }
     // No message, an answer to what we gave up, or to nothing we asked.
     if (!isCall && !waiting) {
       this.#stray(size);
@@ -188,6 +214,12 @@ export class Channel {
     }
   }
 
+  #isOverheard(message: JsonObject): boolean {
+    let isTaken = false;
+    for (const listener of [...this.#overhearing]) isTaken = listener(message) || isTaken;
+    return isTaken;
+  }
+
   /** Programs print what is no message, a greeting perhaps. An answer that cannot be read still ends its call. */
   #unreadable(data: Uint8Array | string): void {
     const waiting = this.#byId(idIn(typeof data === "string" ? data : Buffer.from(data).toString("utf8")));
@@ -196,7 +228,7 @@ export class Channel {
   }
 
   #finish(waiting: Waiting, answer: Answer): void {
-    this.#waiting.delete(waiting.id);
+    this.#leave(waiting, true);
     if (!waiting.delivered) {
       waiting.resolve(answer);
       return;
@@ -245,15 +277,25 @@ export class Channel {
   }
 
   #onlyOne(): Waiting | undefined {
-    if (!this.#options.isOwn || this.#waiting.size !== 1) return undefined;
-    for (const waiting of this.#waiting.values()) return waiting;
-    return undefined;
+    let only: Waiting | undefined;
+    for (const waiting of this.#waiting.values()) {
+      if (isNobodys(waiting)) continue;
+      if (only) return undefined;
+      only = waiting;
+    }
+    if (!only || this.#options.isOwn) return only;
+    return this.#bystanders.areNone(only.attempt.call.caller) ? only : undefined;
+  }
+
+  #leave(waiting: Waiting, wasAnswered: boolean): void {
+    if (!this.#waiting.delete(waiting.id) || this.#options.isOwn || isNobodys(waiting)) return;
+    this.#bystanders.left(waiting.attempt.call.caller, wasAnswered);
   }
 
   /** What an upstream asks for goes to the client whose call it certainly is; where many share, only `ping` is answered. */
   #asked(request: Extract<Call, { kind: "request" }>, size: number, attempt: Attempt): void {
     const waiting = this.#onlyOne();
-    if (waiting && !waiting.silent) {
+    if (waiting) {
       waiting.asks ??= this.#asksOf(waiting);
       try {
         waiting.asks.take(request);
@@ -282,7 +324,7 @@ export class Channel {
   }
 
   #fail(waiting: Waiting, error: unknown): void {
-    this.#waiting.delete(waiting.id);
+    this.#leave(waiting, false);
     waiting.reject(error);
   }
 
@@ -313,6 +355,11 @@ export class Channel {
     this.#isExamined = false;
     if (this.#heard === heard) this.lose(new RelayFault("upstream_timeout"));
   }
+}
+
+/** A call of ours: nobody could be meant. */
+function isNobodys({ silent, attempt }: Waiting): boolean {
+  return silent === true || attempt.call.onRequest === askNobody;
 }
 
 /** The id that a message names which the strict reader refuses; it is trusted for nothing but that. */

@@ -9,7 +9,7 @@ import { isObject } from "./message.ts";
 export function checkResult(method: string, result: JsonObject, era: "modern" | "legacy"): JsonObject {
   const type = era === "legacy" ? "complete" : (result.resultType ?? "complete");
   if (type === "input_required") return checkInputRequired(method, result);
-  // SEP-2322: without `resultType` a result is complete; `task` needs an extension that we did not declare.
+  // SEP-2322: without `resultType` a result is complete; `task` is for those who declared it (check-tasks.ts).
   if (type !== "complete") throw new RelayFault("upstream_protocol");
   if (method !== "tools/call") return checkOther(method, result);
   if (result.content === undefined && result.structuredContent !== undefined)
@@ -40,11 +40,17 @@ function checkInputRequired(method: string, result: JsonObject): JsonObject {
   const requests = inputRequests === undefined ? {} : inputRequests;
   const valid =
     mayAsk.has(method) &&
-    isObject(requests) &&
-    Object.keys(requests).length <= MAX_INPUT_REQUESTS &&
+    areInputRequests(requests) &&
     (inputRequests !== undefined || requestState !== undefined) &&
-    (requestState === undefined || typeof requestState === "string") &&
-    Object.values(requests).every((request) => isObject(request) && typeof request.method === "string");
+    (requestState === undefined || typeof requestState === "string");
   if (!valid) throw new RelayFault("upstream_protocol");
   return result;
+}
+
+export function areInputRequests(value: unknown): boolean {
+  return (
+    isObject(value) &&
+    Object.keys(value).length <= MAX_INPUT_REQUESTS &&
+    Object.values(value).every((request) => isObject(request) && typeof request.method === "string")
+  );
 }

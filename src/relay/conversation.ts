@@ -3,12 +3,14 @@ import type { Attempt, Attempted } from "./attempt.ts";
 import type { RelayCall } from "./call.ts";
 import type { Answer, Channel, Era } from "./channel.ts";
 import { checkResult } from "./check-result.ts";
+import { checkTasks } from "./check-tasks.ts";
 import { RelayFault } from "./fault.ts";
 import { isObject } from "./message.ts";
 import { isModernCode } from "./modern.ts";
 import { Patience } from "./patience.ts";
 import { type Implementation, legacyBody, modernBody } from "./request.ts";
 import { channelVersions, modernVersion } from "./revisions.ts";
+import { isBelow } from "./severity.ts";
 
 export interface Opening {
   channel: Channel;
@@ -37,7 +39,26 @@ export async function speak(
   const body = channel.era === "modern" ? modernBody(call, id, self) : legacyBody(call, id);
   const answer = await channel.ask({ id, body, attempt, patience });
   if (answer.kind === "error") return { outcome: "error", error: answer.error };
+  if (call.tasks) return checkTasks(call, { outcome: "result", result: answer.result }, channel.era);
   return { outcome: "result", result: checkResult(call.method, answer.result, channel.era) };
+}
+
+/**
+ * The log level that this call wants, of an older upstream; a refusal is nobody's loss but the log's. Others may be on the
+ * channel who want more; what is too much for this client is left out on its own side. Throws as `speak` does.
+ */
+export async function setLevel(
+  channel: Channel,
+  attempt: Attempt,
+  id: number,
+  patience: Patience,
+): Promise<void> {
+  const { logLevel: level } = attempt.call;
+  if (level === undefined || channel.era !== "legacy" || channel.capabilities.logging === undefined) return;
+  if (channel.logLevel !== undefined && !isBelow(level, channel.logLevel)) return;
+  const body = stringifyJson({ jsonrpc: "2.0", id, method: "logging/setLevel", params: { level } });
+  await channel.ask({ id, body, attempt, patience, silent: true });
+  channel.logLevel = level;
 }
 
 /**
@@ -104,6 +125,8 @@ async function initialize(opening: Opening): Promise<boolean> {
   if (!channelVersions.some((known) => known === version)) throw new RelayFault("upstream_protocol");
   channel.version = version as string;
   if (isObject(answer.result.capabilities)) channel.capabilities = answer.result.capabilities;
+  // Completion is older than the capability that declares it (2025-03-26, changelog).
+  if (version === "2024-11-05") channel.capabilities = { completions: {}, ...channel.capabilities };
   await channel.tell({ jsonrpc: "2.0", method: "notifications/initialized" }, attempt);
   return true;
 }

@@ -17,6 +17,7 @@ export function deliver(
   // 2025-11-25: to the client that was sent to the page, and no other; 2026-07-28 has no such word.
   if (method === "notifications/elicitation/complete" && call.onRequest && call.client.era === "legacy")
     return call.onNotification({ method, params });
+  if (method === "notifications/tasks/status" && call.tasks) return call.onNotification({ method, params });
   if (method !== "notifications/progress" || params?.progressToken !== id) return;
   const token = progressToken(call.params);
   if (token === undefined) return;

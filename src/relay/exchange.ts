@@ -14,7 +14,7 @@ import type { Patience } from "./patience.ts";
 import { SseReader } from "./sse.ts";
 
 /** Bytes of one answer, and of one event. A tool's result may hold images. */
-const MAX_ANSWER = 16 * 1024 * 1024;
+export const MAX_ANSWER = 16 * 1024 * 1024;
 const MAX_STREAM = 64 * 1024 * 1024;
 const MAX_MESSAGES = 10_000;
 const MAX_REFUSAL = 64 * 1024;
@@ -31,7 +31,11 @@ export interface Post {
   patience: Patience;
   /** What comes before the answer on a stream. A returned promise stops reading until it settles. */
   onMessage?(message: Exclude<RpcMessage, { kind: "result" | "error" }>): void | Promise<void>;
+  /** Reads an answer that comes as a stream, where that is not `readStream`. */
+  stream?(body: AnswerBody): Promise<RpcAnswer>;
 }
+
+type RpcAnswer = Extract<RpcMessage, { kind: "result" | "error" }>;
 
 type HeaderBag = OutboundAnswer["headers"];
 
@@ -76,7 +80,7 @@ function read(response: OutboundAnswer, request: Post): Answered | Promise<Answe
   if (encoding !== undefined && encoding !== "identity") return abandon(body, "upstream_protocol");
   const type = mediaType(headers["content-type"]);
   if (type === "text/event-stream") {
-    const answer = readStream(body, request, request.id);
+    const answer = request.stream ? request.stream(body) : readStream(body, request, request.id);
     // Destroying ends the connection: nothing that still comes can be taken for another answer.
     answer.catch(() => body.destroy());
     return answer.then((message) => ({ ...message, headers }));
@@ -101,7 +105,7 @@ function readWhole(bytes: Uint8Array, id: number, headers: HeaderBag): Answered 
   }
 }
 
-function mediaType(header: string | string[] | undefined): string {
+export function mediaType(header: string | string[] | undefined): string {
   if (header === "application/json" || header === "text/event-stream") return header;
   return typeof header === "string" ? header.split(";", 1)[0]!.trim().toLowerCase() : "";
 }
@@ -119,12 +123,20 @@ function readBytes(
   return Number(length) > max ? abandon(body, "upstream_too_large") : body.bytes(max);
 }
 
-async function readStream(
+/** The stream of an answer ended before the answer. */
+export class CutOff extends RelayFault {
+  constructor() {
+    super("upstream_protocol");
+  }
+}
+
+/** The answer to the request `id`, and what comes before it. Throws `RelayFault`, `CutOff` when it ends without. */
+export async function readStream(
   body: AnswerBody,
   request: Post,
   id: number,
-): Promise<Extract<RpcMessage, { kind: "result" | "error" }>> {
-  const reader = new SseReader(MAX_ANSWER);
+  reader: SseReader = new SseReader(MAX_ANSWER),
+): Promise<RpcAnswer> {
   let size = 0;
   let messages = 0;
   for await (const chunk of body) {
@@ -144,14 +156,15 @@ async function readStream(
       if (request.patience.ended) throw request.patience.ended;
     }
   }
-  // 2026-07-28: a broken stream loses the request. We do not resume: the call may have had effects (AV-16).
-  throw new RelayFault("upstream_protocol");
+  // 2026-07-28: a broken stream loses the request. It is not sent again: the call may have had effects (AV-16).
+  throw new CutOff();
 }
 
 /** What may follow an answer; who does not stop talking loses the connection. */
 const LITTLE = { bytes: 64 * 1024, ms: 1_000 };
 
-async function readRefusal(response: OutboundAnswer, id: number | undefined): Promise<Answered> {
+/** What a status that is not 2xx says. */
+export async function readRefusal(response: OutboundAnswer, id: number | undefined): Promise<Answered> {
   const { statusCode: status, headers, body } = response;
   const plain: Answered = { kind: "refused", status, ours: false, headers };
   if (

@@ -11,10 +11,14 @@ export type {
   RelayCall,
   Relayed,
   RelayFailure,
+  TaskAnswer,
+  TaskForm,
   UpstreamRequest,
 } from "./call.ts";
 export { decodeHeaderValue, encodeHeaderValue, isPlainHeaderValue } from "./header-value.ts";
 export type { RelayParts, RelayUpstream, UpstreamTool } from "./parts.ts";
 export { Relay } from "./relay.ts";
-export { legacyVersions, metaKey, modernVersion } from "./revisions.ts";
+export { legacyVersions, metaKey, modernVersion, relatedTask, tasksExtension } from "./revisions.ts";
 export { isBelow, severities } from "./severity.ts";
+export type { WatchFor, Watching, WatchListener } from "./watch.ts";
+export type { WatchWanted } from "./watch-wanted.ts";

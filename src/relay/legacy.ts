@@ -1,42 +1,37 @@
-import { type JsonObject, stringifyJson, type World } from "../base/index.ts";
-import { type Attempt, type Attempted, refusal } from "./attempt.ts";
-import type { RelayCall } from "./call.ts";
+import type { World } from "../base/index.ts";
+import type { Attempt, Attempted } from "./attempt.ts";
 import { deliver } from "./deliver.ts";
-import { type Answered, post } from "./exchange.ts";
+import { type Post, post } from "./exchange.ts";
 import { RelayFault } from "./fault.ts";
-import { isObject } from "./message.ts";
-import { isModernCode } from "./modern.ts";
-import { Patience } from "./patience.ts";
 import {
-  addExtraHeaders,
-  baseHeaders,
-  carriedCapabilities,
-  type Implementation,
-  legacyBody,
-} from "./request.ts";
-import { legacyVersions } from "./revisions.ts";
+  canBeAsked,
+  judgeAnswer,
+  NoSession,
+  openSession,
+  sessionHeaders,
+  sessionKey,
+  tellSession,
+} from "./legacy-session.ts";
+import type { RpcMessage } from "./message.ts";
+import type { Patience } from "./patience.ts";
+import { addExtraHeaders, type Implementation, legacyBody } from "./request.ts";
+import { readResumable } from "./resume.ts";
+import { SessionStream } from "./session-stream.ts";
 import { type LegacySession, LegacySessions } from "./sessions.ts";
 import { isBelow } from "./severity.ts";
 import { UpstreamAsks } from "./upstream-asks.ts";
 
-/** Ends a call before there is a session to make it in. */
-class NoSession extends Error {
-  readonly attempted: Attempted;
+type Before = Exclude<RpcMessage, { kind: "result" | "error" }>;
 
-  constructor(attempted: Attempted) {
-    super("no session");
-    this.attempted = attempted;
-  }
-}
-
-const SESSION_ID = /^[\x21-\x7e]{1,1024}$/;
-const SMALL_TIMEOUT_MS = 5_000;
+/** Standing streams of sessions in which something may be asked; further sessions have none. */
+const MAX_STREAMS = 1_000;
 
 /** Requests to upstreams of 2025-11-25 and before: `initialize` once, then one POST each. */
 export class LegacyUpstreams {
   readonly sessions: LegacySessions;
   readonly #world: World;
   readonly #self: Implementation;
+  #streams = 0;
 
   constructor(world: World, self: Implementation) {
     this.#world = world;
@@ -46,13 +41,21 @@ export class LegacyUpstreams {
 
   /** Throws `RelayFault`. `nextId` numbers requests, unique among everything we send. */
   async call(attempt: Attempt, nextId: () => number, patience: Patience): Promise<Attempted> {
+    if (attempt.call.session !== undefined) {
+      const attempted = await this.#inSession(attempt, nextId(), patience);
+      // A server that binds tasks to the credential knows them in another session, too; any other says that it does not.
+      if (attempted !== "session_lost") return attempted;
+    }
     const key = sessionKey(attempt);
+    const open = () => openSession(this.#world, this.#self, attempt, nextId());
     try {
       for (let again = false; ; again = true) {
-        const session = await this.sessions.get(key, () => this.#open(attempt, nextId()));
+        const session = await this.sessions.get(key, open);
         // What `server/discover` asks, an older server has said at `initialize`.
         if (attempt.call.method === "server/discover") return discovered(session);
         if (attempt.call.logLevel !== undefined) await this.#setLevel(attempt, session, nextId(), patience);
+        if (attempt.call.onRequest && !session.stream?.isReady)
+          await this.#listen(attempt, session, patience);
         const attempted = await this.#send(attempt, session, nextId(), patience);
         if (attempted !== "session_lost") return attempted;
         await this.sessions.drop(key, session);
@@ -65,6 +68,12 @@ export class LegacyUpstreams {
     }
   }
 
+  /** About a task: servers bind them to their session, the official v1 SDK among them. It is taken up again, on any replica. */
+  #inSession(attempt: Attempt, id: number, patience: Patience): Promise<Attempted | "session_lost"> {
+    const [version = "", name = ""] = attempt.call.session!.split(" ", 2);
+    return this.#send(attempt, { version, id: name === "" ? undefined : name }, id, patience);
+  }
+
   /** The log level that this call wants, for the session it is made in; a refusal is nobody's loss but the log's. */
   async #setLevel(attempt: Attempt, session: LegacySession, id: number, patience: Patience): Promise<void> {
     const level = attempt.call.logLevel!;
@@ -73,8 +82,20 @@ export class LegacyUpstreams {
     if (session.logLevel !== undefined && !isBelow(level, session.logLevel)) return;
     const { upstream, client, owner, signal } = attempt.call;
     const call = { upstream, client, owner, signal, method: "logging/setLevel", params: { level } };
-    await this.#send({ ...attempt, call }, session, id, patience);
+    await this.#send(attempt.with(call), session, id, patience);
     session.logLevel = level;
+  }
+
+  /** Opens the session's own stream before the first call in it: what is asked there before it stands is asked nobody. */
+  async #listen(attempt: Attempt, session: LegacySession, patience: Patience): Promise<void> {
+    if (!session.stream) {
+      if (this.#streams >= MAX_STREAMS || !canBeAsked(attempt.call)) return;
+      this.#streams += 1;
+      session.stream = new SessionStream(this.#world, attempt, session, () => {
+        this.#streams -= 1;
+      });
+    }
+    await session.stream.ready(patience);
   }
 
   async #send(
@@ -84,163 +105,53 @@ export class LegacyUpstreams {
     patience: Patience,
   ): Promise<Attempted | "session_lost"> {
     const { call } = attempt;
+    const { outbound } = this.#world;
     // Made with the first request: few upstreams ask.
     let asks: UpstreamAsks | undefined;
+    const onMessage = (message: Before) => {
+      if (message.kind === "request") {
+        asks ??= new UpstreamAsks(call, patience, (answer) => {
+          void tellSession(this.#world, attempt, session, { jsonrpc: "2.0", ...answer });
+        });
+        return asks.take(message);
+      }
+      if (message.method === "notifications/cancelled") return asks?.withdraw(message.params);
+      return deliver(call, id, message);
+    };
+    const leave = call.onRequest && session.stream?.join(onMessage);
     const headers = sessionHeaders(attempt, session);
     // Only with the call: the session it is made in is shared, and its `initialize` is no one request's.
     addExtraHeaders(headers, call);
+    const request: Post = {
+      url: call.upstream.url,
+      tls: call.upstream.tls,
+      headers,
+      body: legacyBody(call, id),
+      id,
+      patience,
+
+      onMessage,
+      stream: (body) => readResumable(outbound, request, id, body, () => sessionHeaders(attempt, session)),
+    };
     try {
-      const answer = await post(this.#world.outbound, {
-        url: call.upstream.url,
-        tls: call.upstream.tls,
-        headers,
-        body: legacyBody(call, id),
-        id,
-        patience,
-        onMessage: (message) => {
-          if (message.kind === "request") {
-            asks ??= new UpstreamAsks(call, patience, (answer) =>
-              this.#tell(attempt, session, { jsonrpc: "2.0", ...answer }),
-            );
-            return asks.take(message);
-          }
-          if (message.method === "notifications/cancelled") return asks?.withdraw(message.params);
-          return deliver(call, id, message);
-        },
-      });
-      return judge(answer, session);
+      const attempted = judgeAnswer(await post(outbound, request), session);
+      if (!call.tasks || attempted === "session_lost" || attempted.outcome !== "result") return attempted;
+      return { ...attempted, session: `${session.version} ${session.id ?? ""}` };
     } catch (error) {
       // 2025-11-25 "Cancellation": closing the stream is not enough for an older server.
       if (patience.ended) {
         const params = { requestId: id, reason: patience.ended.code };
-        this.#tell(attempt, session, { jsonrpc: "2.0", method: "notifications/cancelled", params });
+        const cancelled = { jsonrpc: "2.0", method: "notifications/cancelled", params };
+        void tellSession(this.#world, attempt, session, cancelled);
       }
       throw error;
     } finally {
+      leave?.();
       asks?.end();
     }
   }
-
-  /** Sends what needs no answer; whether it arrives changes nothing for the call. */
-  #tell(attempt: Attempt, session: LegacySession, message: JsonObject): void {
-    const patience = new Patience(new AbortController().signal, SMALL_TIMEOUT_MS);
-    post(this.#world.outbound, {
-      url: attempt.call.upstream.url,
-      tls: attempt.call.upstream.tls,
-      headers: sessionHeaders(attempt, session),
-      body: stringifyJson(message),
-      patience,
-    })
-      .catch((error) =>
-        this.#world.log.debug("relay.message_lost", { upstream_id: attempt.call.upstream.id, error }),
-      )
-      .finally(() => patience.stop());
-  }
-
-  /** `initialize` and `notifications/initialized`. Others may wait for it: it does not end with this call's client. */
-  async #open(attempt: Attempt, id: number): Promise<LegacySession> {
-    const { upstream } = attempt.call;
-    const patience = new Patience(new AbortController().signal, upstream.timeoutMs);
-    try {
-      const { url, tls } = upstream;
-      const request = { url, tls, patience };
-      const headers = baseHeaders(legacyVersions[0]);
-      attempt.authorize(headers);
-      const answer = await post(this.#world.outbound, {
-        ...request,
-        headers,
-        id,
-        body: this.#initialize(id, offered(attempt.call)),
-      });
-      const session = readSession(answer);
-      const initialized = stringifyJson({ jsonrpc: "2.0", method: "notifications/initialized" });
-      const told = await post(this.#world.outbound, {
-        ...request,
-        headers: sessionHeaders(attempt, session),
-        body: initialized,
-      });
-      if (told.kind === "refused") throw new NoSession(refusedCall(told));
-      return session;
-    } finally {
-      patience.stop();
-    }
-  }
-
-  #initialize(id: number, capabilities: JsonObject): string {
-    return stringifyJson({
-      jsonrpc: "2.0",
-      id,
-      method: "initialize",
-      params: { protocolVersion: legacyVersions[0], capabilities, clientInfo: this.#self },
-    });
-  }
-}
-
-/** Whose session it is: what differs in any of it shares none. */
-export function sessionKey({ call, credential }: Attempt): string {
-  const { owner, upstream, trial } = call;
-  const whose = trial ? `trial:${trial.id}` : owner ? `${owner.mode}:${owner.id}` : "";
-  const key = `${upstream.id} ${upstream.generation} ${credential} ${whose}`;
-  // What was declared at `initialize` holds for every call in a session, so clients that differ in it share none.
-  return call.onRequest ? `${key} ${JSON.stringify(offered(call))}` : key;
-}
-
-/** What `initialize` declares for this call: nothing, unless its client can be asked. */
-export function offered(call: RelayCall): JsonObject {
-  if (!call.onRequest) return {};
-  const capabilities = carriedCapabilities(call);
-  // A change of roots is not passed on, so none is promised.
-  if (capabilities.roots) capabilities.roots = {};
-  return capabilities;
-}
-
-function sessionHeaders(attempt: Attempt, session: LegacySession): Record<string, string> {
-  const headers = baseHeaders(session.version);
-  if (session.id !== undefined) headers["mcp-session-id"] = session.id;
-  attempt.authorize(headers);
-  return headers;
-}
-
-function readSession(answer: Answered): LegacySession {
-  if (answer.kind === "refused") throw new NoSession(refusedCall(answer));
-  if (answer.kind === "error" && isModernCode(answer.error.code))
-    throw new NoSession({ outcome: "other_era" });
-  if (answer.kind !== "result") throw new RelayFault("upstream_protocol");
-  const version = answer.result.protocolVersion;
-  if (!legacyVersions.some((known) => known === version)) throw new RelayFault("upstream_protocol");
-  const id = answer.headers["mcp-session-id"];
-  // 2025-11-25 "Session Management": visible ASCII only.
-  if (id !== undefined && (typeof id !== "string" || !SESSION_ID.test(id)))
-    throw new RelayFault("upstream_protocol");
-  const { capabilities } = answer.result;
-  return { id, version: version as string, capabilities: isObject(capabilities) ? capabilities : {} };
 }
 
 function discovered({ capabilities = {} }: LegacySession): Attempted {
   return { outcome: "result", result: { capabilities } };
-}
-
-function judge(answer: Answered, session: LegacySession): Attempted | "session_lost" {
-  switch (answer.kind) {
-    case "result":
-      return { outcome: "result", result: answer.result };
-    case "error":
-      return { outcome: "error", error: answer.error };
-    case "accepted":
-      throw new RelayFault("upstream_protocol");
-    case "refused":
-      // Servers of the official v1 SDK say 400 where the specification says 404.
-      if (session.id !== undefined && (answer.status === 404 || (answer.status === 400 && !answer.ours))) {
-        return "session_lost";
-      }
-      return refusedCall(answer);
-  }
-}
-
-function refusedCall(answer: Extract<Answered, { kind: "refused" }>): Attempted {
-  const general = refusal(answer);
-  if (general) return general;
-  if (isModernCode(answer.error?.code)) return { outcome: "other_era" };
-  if (answer.error && answer.ours) return { outcome: "error", error: answer.error };
-  throw new RelayFault("upstream_protocol");
 }

@@ -37,6 +37,7 @@ export async function listAllFeatures(
       method,
       params,
       client: everyClient,
+      tasks: true,
       onRequest: askNobody,
       signal,
     });
@@ -73,7 +74,7 @@ async function listed(
     const found: Json | undefined = relayed.result[member];
     if (!Array.isArray(found)) throw notListed();
     const usable = found.filter((item) => isObject(item) && typeof item[key] === "string");
-    items.push(...(usable as unknown as FeatureDefinition[]));
+    items.push(...(usable.slice(0, MAX_ITEMS) as unknown as FeatureDefinition[]));
     const next = relayed.result.nextCursor;
     // An empty string is a cursor like any other (protocol section 1.9).
     if (typeof next !== "string") break;

@@ -6,9 +6,12 @@ import type { RelayUpstream, UpstreamTool } from "./parts.ts";
 
 const MAX_PAGES = 64;
 const MAX_TOOLS = 5_000;
+/** One definition, and all of one upstream, as JSON: they are kept in memory, and every client gets them. */
+const MAX_DEFINITION = 256 * 1024;
+const MAX_BYTES = 16 * 1024 * 1024;
 const METHOD_NOT_FOUND = -32601;
 
-/** Reads `tools/list` page by page, bounded in pages and tools. Throws `Problem`. */
+/** Reads `tools/list` page by page, bounded in pages, tools and bytes. Throws `Problem`. */
 export async function listAllTools(
   relay: { call(call: RelayCall): Promise<Relayed> },
   upstream: RelayUpstream,
@@ -16,6 +19,7 @@ export async function listAllTools(
 ): Promise<UpstreamTool[]> {
   const tools: UpstreamTool[] = [];
   const { signal } = new AbortController();
+  let bytes = 0;
   let cursor: string | undefined;
   for (let page = 0; page < MAX_PAGES; page++) {
     const relayed = await relay.call({
@@ -25,13 +29,19 @@ export async function listAllTools(
       method: "tools/list",
       params: cursor === undefined ? {} : { cursor },
       client: everyClient,
+      tasks: true,
       onRequest: askNobody,
       signal,
     });
     // A server without tools may have resources or prompts.
     if (relayed.outcome === "error" && relayed.error.code === METHOD_NOT_FOUND && page === 0) return [];
     if (relayed.outcome !== "result") throw failure(relayed, upstream.url);
-    tools.push(...readTools(relayed.result, upstream.url));
+    for (const { tool, size } of readTools(relayed.result, upstream.url)) {
+      bytes += size;
+      if (bytes > MAX_BYTES)
+        throw failure({ outcome: "failed", code: "upstream_too_large", retryable: false }, upstream.url);
+      tools.push(tool);
+    }
     const next = relayed.result.nextCursor;
     // An empty string is a cursor like any other (protocol section 1.9).
     if (typeof next !== "string" || tools.length >= MAX_TOOLS) return tools.slice(0, MAX_TOOLS);
@@ -40,13 +50,15 @@ export async function listAllTools(
   return tools;
 }
 
-function readTools(result: JsonObject, url: URL): UpstreamTool[] {
-  if (!Array.isArray(result.tools))
+/** One definition that is unreadable or out of all proportion does not take the others with it. */
+function readTools({ tools }: JsonObject, url: URL): { tool: UpstreamTool; size: number }[] {
+  if (!Array.isArray(tools))
     throw failure({ outcome: "failed", code: "upstream_protocol", retryable: false }, url);
-  // One unreadable definition does not take the others with it.
-  return result.tools.filter(
-    (tool) => isObject(tool) && typeof tool.name === "string",
-  ) as unknown as UpstreamTool[];
+  return tools
+    .slice(0, MAX_TOOLS)
+    .filter((tool) => isObject(tool) && typeof tool.name === "string")
+    .map((tool) => ({ tool: tool as unknown as UpstreamTool, size: JSON.stringify(tool).length }))
+    .filter(({ size }) => size <= MAX_DEFINITION);
 }
 
 /** The first thing that happens to whoever tries a server on their own machine. */

@@ -28,7 +28,11 @@ export function readMessage(value: Json, id: number): RpcMessage {
   return { kind: "result", result: value.result };
 }
 
-function readCall(value: JsonObject, method: string): RpcMessage {
+/** A message that has a `method`: a request or a notification. */
+export function readCall(
+  value: JsonObject,
+  method: string,
+): Extract<RpcMessage, { kind: "notification" | "request" }> {
   const params = isObject(value.params) ? value.params : undefined;
   if (value.id !== undefined) return { kind: "request", id: value.id, method, params };
   return { kind: "notification", method, params };

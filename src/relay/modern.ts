@@ -30,12 +30,12 @@ export class ModernUpstreams {
   }
 
   /** Throws `RelayFault`. */
-  async call(attempt: Attempt, id: number, patience: Patience): Promise<Attempted> {
+  call(attempt: Attempt, id: number, patience: Patience): Promise<Attempted> {
     const { call } = attempt;
     const headers = modernHeaders(call);
     attempt.authorize(headers);
     addExtraHeaders(headers, call);
-    const answer = await post(this.#world.outbound, {
+    return post(this.#world.outbound, {
       url: call.upstream.url,
       tls: call.upstream.tls,
       headers,
@@ -47,8 +47,7 @@ export class ModernUpstreams {
         if (message.kind === "request") throw new RelayFault("upstream_protocol");
         return deliver(call, id, message);
       },
-    });
-    return judge(answer);
+    }).then(judge);
   }
 
   /** Whether the upstream is modern; asks `server/discover`, which has no effects. */
@@ -60,7 +59,7 @@ export class ModernUpstreams {
       paramHeaders: undefined,
       extraHeaders: undefined,
     };
-    const outcome = await this.call({ ...attempt, call }, id, patience);
+    const outcome = await this.call(attempt.with(call), id, patience);
     if (outcome.outcome === "result") {
       const versions = outcome.result.supportedVersions;
       const modern = Array.isArray(versions) && versions.includes(modernVersion);
@@ -71,7 +70,8 @@ export class ModernUpstreams {
   }
 }
 
-function judge(answer: Answered): Attempted {
+/** What an answer of a modern upstream means. */
+export function judge(answer: Answered): Attempted {
   switch (answer.kind) {
     case "result":
       return { outcome: "result", result: answer.result };

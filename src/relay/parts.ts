@@ -11,6 +11,10 @@ export type RelayUpstream = Pick<
 
 export type UpstreamTool = ToolDefinition;
 
+/** Without `wantScopes` nobody is asked for more than a credential has. */
+export type RelayVault = Pick<Vault, "open" | "openWarm" | "markRejected"> &
+  Partial<Pick<Vault, "wantScopes">>;
+
 /** Everything the relay stands on, built in app.ts. */
 export interface RelayParts {
   world: World;
@@ -20,5 +24,7 @@ export interface RelayParts {
   upstreams: Pick<Upstreams, "recordEra">;
   /** How upstreams that are programs are started, by name; from the configuration file. */
   commands?: ReadonlyMap<string, StdioCommand>;
-  vault: Pick<Vault, "open" | "openWarm" | "markRejected">;
+  vault: RelayVault;
+  /** Milliseconds of the first pause after a stream that stands was lost; a test has no time. */
+  firstPauseMs?: number;
 }

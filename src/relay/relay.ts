@@ -4,25 +4,30 @@ import type { Opened } from "../vault/index.ts";
 import type { Attempt, Attempted } from "./attempt.ts";
 import type { RelayCall, Relayed } from "./call.ts";
 import { checkResult } from "./check-result.ts";
+import { checkTasks } from "./check-tasks.ts";
 import { Circuits, type Told, toldBy } from "./circuits.ts";
 import { RelayFault } from "./fault.ts";
 import { LegacyUpstreams } from "./legacy.ts";
 import { listAllFeatures } from "./list-features.ts";
 import { listAllTools } from "./list-tools.ts";
 import { ModernUpstreams } from "./modern.ts";
+import { type Access, OpenedAttempt } from "./opened-attempt.ts";
 import type { RelayParts, RelayUpstream, UpstreamTool } from "./parts.ts";
 import { Patience } from "./patience.ts";
 import { declaredOnly, trialOf } from "./personal-headers.ts";
+import { Rejections } from "./rejection.ts";
 import { SseUpstreams } from "./sse-upstreams.ts";
 import { StdioUpstreams } from "./stdio.ts";
 import { verifyHeaders } from "./verify-headers.ts";
+import { Watches, type WatchFor, type Watching, type WatchListener } from "./watch.ts";
+import type { WatchWanted } from "./watch-wanted.ts";
+import { stand, type Ways } from "./watch-ways.ts";
 
 type Era = "modern" | "legacy";
-type Access =
-  | Extract<Opened, { outcome: "ready" }>
-  | { outcome: "ready"; credential?: undefined; authorize?(headers: Record<string, string>): void };
 
 const SWEEP_MS = 60_000;
+/** How soon a stream of a revoked credential is closed, at the latest. */
+const CHECK_MS = 2_000;
 
 /** Carries one client's request to one upstream with the right person's credential, and its answer back. */
 export class Relay {
@@ -35,6 +40,7 @@ export class Relay {
   readonly #eras = new Map<string, { generation: number; era: Era }>();
   readonly #sweeper: NodeJS.Timeout;
   readonly #circuits: Circuits;
+  readonly #watches: Watches;
   #lastId = 0;
 
   constructor(parts: RelayParts) {
@@ -52,6 +58,14 @@ export class Relay {
     this.#stdio = new StdioUpstreams({
       ...channels,
       commands: parts.commands ?? new Map(),
+      learn: (upstream, era) => this.#learn(upstream, era),
+    });
+    this.#watches = this.#newWatches({
+      ...channels,
+      firstPauseMs: parts.firstPauseMs,
+      sse: (attempt) => this.#sse.standing(attempt),
+      stdio: (attempt, patience) => this.#stdio.channel(attempt, patience),
+      era: async (attempt, patience) => this.#eraOf(attempt.call.upstream) ?? this.#detect(attempt, patience),
       learn: (upstream, era) => this.#learn(upstream, era),
     });
     this.#sweeper = setInterval(() => this.sweep(), SWEEP_MS).unref();
@@ -100,12 +114,21 @@ export class Relay {
     return verifyHeaders(this, upstream, { id: ++this.#lastId, headers });
   }
 
+  /**
+   * Tells what changes at an upstream, in the background and until it is closed: its lists, and resources. With the owner's
+   * credential and no other; holds up no call. Never throws.
+   */
+  watch(target: WatchFor, wanted: WatchWanted, on: WatchListener): Watching {
+    return this.#watches.watch(target, wanted, on);
+  }
+
   /** Forgets sessions and ends connections and programs; what is under way over http ends with its client. */
   async close(): Promise<void> {
     clearInterval(this.#sweeper);
+    const watches = this.#watches.close();
     this.#legacy.sessions.clear();
     this.#sse.close();
-    await this.#stdio.close();
+    await Promise.all([watches, this.#stdio.close()]);
   }
 
   /** Closes what nobody used for a while; called by a timer. */
@@ -114,21 +137,48 @@ export class Relay {
     this.#sse.sweep();
   }
 
+  #newWatches(ways: Ways): Watches {
+    const { world, vault } = this.#parts;
+    return new Watches({
+      world,
+      vault,
+      circuits: this.#circuits,
+      checkMs: CHECK_MS,
+      firstPauseMs: ways.firstPauseMs,
+      warm: (call) => this.#openWarm(call, undefined),
+      open: async (call, notGeneration) =>
+        this.#openWarm(call, notGeneration) ?? this.#open(call, notGeneration),
+      attempt: (call, access) => new OpenedAttempt(call, access),
+      stand: (attempt, hearing, gone) => stand(ways, attempt, hearing, gone),
+    });
+  }
+
   async #withCredential(call: RelayCall, patience: Patience): Promise<Relayed> {
-    let notGeneration: number | undefined;
+    // Made with the first rejection.
+    let rejections: Rejections | undefined;
     for (;;) {
+      const notGeneration = rejections?.notGeneration;
       const access = this.#openWarm(call, notGeneration) ?? (await this.#open(call, notGeneration));
       if (access.outcome === "needs_user") return access;
       if (access.outcome === "unavailable")
         throw new RelayFault("credential_unavailable", { retryable: true });
-      const attempted = await this.#inEra(this.#attempt(call, access), patience);
+      const attempt = new OpenedAttempt(call, access);
+      const era = this.#eraOf(call.upstream) ?? (await this.#findEra(attempt, patience));
+      let attempted =
+        typeof era === "string"
+          ? this.#learned(attempt, era, await this.#speak(era, attempt, patience))
+          : era;
+      if (attempted.outcome === "other_era" && typeof era === "string") {
+        // The upstream was replaced by one of the other era and refused without acting.
+        const other = era === "modern" ? "legacy" : "modern";
+        attempted = this.#learned(attempt, other, await this.#speak(other, attempt, patience));
+      }
       if (attempted.outcome === "other_era") throw new RelayFault("upstream_protocol");
       if (attempted.outcome !== "rejected") return named(attempted, access.credential?.account);
       if (!access.credential) throw new RelayFault("upstream_refused");
-      await this.#parts.vault.markRejected(access.credential);
-      // UP-18: one fresh credential is worth a try, a second rejection is the answer.
-      if (notGeneration !== undefined) return { outcome: "needs_user", reason: "needs_reauth" };
-      notGeneration = access.credential.generation;
+      rejections ??= new Rejections(this.#parts.vault, call.upstream);
+      const answer = await rejections.after(access.credential, attempted.wants);
+      if (answer) return named(answer, access.credential.account);
     }
   }
 
@@ -137,10 +187,10 @@ export class Relay {
     const { upstream, trial } = call;
     if (trial) return { outcome: "ready", authorize: trialOf(upstream, trial.headers) };
     if (!upstream.perUser && !upstream.shared) return { outcome: "ready" };
-    const { owner, account } = holderOf(call);
+    const owner = upstream.shared ? sharedOwner(upstream) : call.owner;
     if (!owner) return { outcome: "needs_user", reason: "missing" };
     if (notGeneration !== undefined) return undefined;
-    const opened = this.#parts.vault.openWarm(owner, upstream, account);
+    const opened = this.#parts.vault.openWarm(owner, upstream, upstream.shared ? "" : call.account);
     return opened && declaredOnly(upstream, opened);
   }
 
@@ -150,44 +200,30 @@ export class Relay {
     return declaredOnly(call.upstream, opened);
   }
 
-  #attempt(call: RelayCall, access: Access): Attempt {
-    const fixed = call.upstream.headers;
-    return {
-      call,
-      credential: access.credential ? `${access.credential.id}:${access.credential.generation}` : "",
-      authorize(headers) {
-        for (const name in fixed) headers[name.toLowerCase()] ??= fixed[name]!.reveal();
-        access.authorize?.(headers);
-      },
-    };
+  /** How an upstream over HTTP speaks; over another transport, what it said to the whole call. */
+  async #findEra(attempt: Attempt, patience: Patience): Promise<Era | Attempted> {
+    const { connectionType } = attempt.call.upstream;
+    if (connectionType === "sse") return this.#sse.call(attempt, patience);
+    if (connectionType === "stdio") return this.#stdio.call(attempt, patience);
+    return this.#detect(attempt, patience);
   }
 
-  async #inEra(attempt: Attempt, patience: Patience): Promise<Attempted> {
-    const { upstream } = attempt.call;
-    if (upstream.connectionType === "sse") return this.#sse.call(attempt, patience);
-    if (upstream.connectionType === "stdio") return this.#stdio.call(attempt, patience);
-    const known = this.#eraOf(upstream) ?? (await this.#detect(attempt, patience));
-    if (typeof known !== "string") return known;
-    const first = checked(attempt, known, await this.#speak(known, attempt, patience));
-    if (first.outcome !== "other_era") {
-      if (first.outcome === "result" || first.outcome === "error") this.#learn(upstream, known);
-      return first;
-    }
-    // The upstream was replaced by one of the other era and refused without acting.
-    const other = known === "modern" ? "legacy" : "modern";
-    const second = checked(attempt, other, await this.#speak(other, attempt, patience));
-    if (second.outcome === "result" || second.outcome === "error") this.#learn(upstream, other);
-    return second;
+  /** Who answers in an era speaks it. */
+  #learned(attempt: Attempt, era: Era, attempted: Attempted): Attempted {
+    const done = checked(attempt, era, attempted);
+    if (done.outcome === "result" || done.outcome === "error") this.#learn(attempt.call.upstream, era);
+    return done;
   }
 
   #speak(era: Era, attempt: Attempt, patience: Patience): Promise<Attempted> {
-    const nextId = () => ++this.#lastId;
     return era === "modern"
-      ? this.#modern.call(attempt, nextId(), patience)
-      : this.#legacy.call(attempt, nextId, patience);
+      ? this.#modern.call(attempt, ++this.#lastId, patience)
+      : this.#legacy.call(attempt, () => ++this.#lastId, patience);
   }
 
+  /** Undefined: not known yet, or not over HTTP. */
   #eraOf(upstream: RelayUpstream): Era | undefined {
+    if (upstream.connectionType === "sse" || upstream.connectionType === "stdio") return undefined;
     const known = this.#eras.get(upstream.id);
     return known?.generation === upstream.generation ? known.era : upstream.era;
   }
@@ -220,5 +256,6 @@ function named(relayed: Relayed, account: string | undefined): Relayed {
 
 function checked(attempt: Attempt, era: Era, attempted: Attempted): Attempted {
   if (attempted.outcome !== "result") return attempted;
+  if (attempt.call.tasks) return checkTasks(attempt.call, attempted, era);
   return { outcome: "result", result: checkResult(attempt.call.method, attempted.result, era) };
 }

@@ -2,13 +2,17 @@ import { type JsonObject, stringifyJson } from "../base/index.ts";
 import type { RelayCall } from "./call.ts";
 import { encodeHeaderValue } from "./header-value.ts";
 import { isObject } from "./message.ts";
-import { metaKey, modernVersion } from "./revisions.ts";
+import { metaKey, modernVersion, tasksExtension } from "./revisions.ts";
 
 /** Which parameter `Mcp-Name` mirrors (2026-07-28 Streamable HTTP, "Standard Headers"). */
 const namedBy: Readonly<Record<string, string>> = {
   "tools/call": "name",
   "prompts/get": "name",
   "resources/read": "uri",
+  // Tasks extension, "Routing Headers".
+  "tasks/get": "taskId",
+  "tasks/update": "taskId",
+  "tasks/cancel": "taskId",
 };
 
 export interface Implementation {
@@ -49,21 +53,24 @@ export function addExtraHeaders(headers: Record<string, string>, { extraHeaders 
   for (const name in extraHeaders) headers[name] ??= extraHeaders[name]!;
 }
 
-/** The body for a modern upstream: `_meta` of this hop written anew, everything else as the client sent it. */
+/** The body for a modern upstream. */
 export function modernBody(call: RelayCall, id: number, self: Implementation): string {
+  return stringifyJson(modernMessage(call, id, self));
+}
+
+/** A request to a modern upstream: `_meta` of this hop written anew, everything else as the client sent it. */
+export function modernMessage(call: RelayCall, id: number, self: Implementation): JsonObject {
   const sent = clientMeta(call);
   const meta = foreignMeta(sent, id);
   meta[metaKey.protocolVersion] = modernVersion;
-  meta[metaKey.clientCapabilities] = carriedCapabilities(call);
+  const capabilities = carriedCapabilities(call);
+  if (call.tasks)
+    capabilities.extensions = { ...(capabilities.extensions as JsonObject), [tasksExtension]: {} };
+  meta[metaKey.clientCapabilities] = capabilities;
   meta[metaKey.clientInfo] = { name: self.name, version: self.version };
   const logLevel = call.client.era === "modern" ? sent?.[metaKey.logLevel] : call.logLevel;
   if (logLevel !== undefined) meta[metaKey.logLevel] = logLevel;
-  return stringifyJson({
-    jsonrpc: "2.0",
-    id,
-    method: call.method,
-    params: { ...call.params, _meta: meta },
-  });
+  return { jsonrpc: "2.0", id, method: call.method, params: { ...call.params, _meta: meta } };
 }
 
 /** The body for an older upstream: without the members that only modern hops know. */
@@ -74,6 +81,8 @@ export function legacyBody(call: RelayCall, id: number): string {
   // 2026-07-28 MRTR members mean nothing to an older server.
   delete params.inputResponses;
   delete params.requestState;
+  // A newer client's word that is none, or one that an older client's revision does not know.
+  if (params.task !== undefined && !call.tasks) delete params.task;
   for (const _ in meta) {
     params._meta = meta;
     break;

@@ -16,3 +16,8 @@ export const metaKey = {
   serverInfo: "io.modelcontextprotocol/serverInfo",
   subscriptionId: "io.modelcontextprotocol/subscriptionId",
 } as const;
+
+/** Tasks of 2026-07-28 (SEP-2663). */
+export const tasksExtension = "io.modelcontextprotocol/tasks";
+/** Which task a message belongs to (2025-11-25 "Tasks"). */
+export const relatedTask = "io.modelcontextprotocol/related-task";

@@ -1,4 +1,5 @@
 import type { JsonObject } from "../base/index.ts";
+import type { SessionStream } from "./session-stream.ts";
 
 /** What an `initialize` with an older upstream gave us. */
 export interface LegacySession {
@@ -9,6 +10,8 @@ export interface LegacySession {
   capabilities?: JsonObject;
   /** What was asked for with `logging/setLevel`. */
   logLevel?: string;
+  /** Its standing GET stream, where something may be asked on it. */
+  stream?: SessionStream;
 }
 
 interface Entry {
@@ -44,8 +47,8 @@ export class LegacySessions {
       known.usedAt = now;
       return known.session;
     }
+    if (known) this.#forget(key, known);
     const entry: Entry = { session: open(), usedAt: now };
-    this.#entries.delete(key);
     this.#entries.set(key, entry);
     // A failed opening is nobody's session; the next call tries again.
     entry.session.catch(() => this.#forget(key, entry));
@@ -62,15 +65,19 @@ export class LegacySessions {
   /** Forgets what nobody used for a while. */
   sweep(): void {
     const now = this.#now();
-    for (const [key, entry] of this.#entries) if (now - entry.usedAt >= IDLE_MS) this.#entries.delete(key);
+    for (const [key, entry] of this.#entries) if (now - entry.usedAt >= IDLE_MS) this.#forget(key, entry);
   }
 
   clear(): void {
-    this.#entries.clear();
+    for (const [key, entry] of this.#entries) this.#forget(key, entry);
   }
 
   #forget(key: string, entry: Entry): void {
     if (this.#entries.get(key) === entry) this.#entries.delete(key);
+    entry.session.then(
+      ({ stream }) => stream?.close(),
+      () => {},
+    );
   }
 
   #evict(): void {
@@ -78,6 +85,6 @@ export class LegacySessions {
     let oldest: [string, Entry] | undefined;
     if (this.#entries.size <= MAX_SESSIONS) return;
     for (const entry of this.#entries) if (!oldest || entry[1].usedAt < oldest[1].usedAt) oldest = entry;
-    if (oldest) this.#entries.delete(oldest[0]);
+    if (oldest) this.#forget(...oldest);
   }
 }

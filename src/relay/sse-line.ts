@@ -90,6 +90,7 @@ export class SseLine implements Line {
       // Nothing may happen on it for long; who does not use it any more closes it.
       bodyTimeoutMs: 0,
       tls,
+      standing: true,
     });
     this.#body = answer.body;
     const type = String(answer.headers["content-type"] ?? "")

@@ -218,7 +218,8 @@ describe("whose it is", () => {
       { method: "notifications/progress", params: { progressToken: "mine", progress: 1 } },
     ]);
     heard.ann = [];
-    // Everybody shares it: what names no call is for nobody.
+    // Everybody shares it: what names no call is for nobody while it may be about what somebody else did a moment ago.
+    await call();
     await call({}, { params, onNotification: (note) => void heard.bob!.push(note) });
     expect(heard.bob).toEqual([
       { method: "notifications/progress", params: { progressToken: "mine", progress: 1 } },

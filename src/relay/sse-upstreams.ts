@@ -1,15 +1,17 @@
 import type { World } from "../base/index.ts";
 import type { Attempt, Attempted } from "./attempt.ts";
 import { type Channel, NotTaken } from "./channel.ts";
-import { openConversation, speak } from "./conversation.ts";
+import { openConversation, setLevel, speak } from "./conversation.ts";
 import { RelayFault } from "./fault.ts";
-import { offered, sessionKey } from "./legacy.ts";
+import { offered, sessionKey } from "./legacy-session.ts";
 import { Patience } from "./patience.ts";
 import type { Implementation } from "./request.ts";
 import { SseLine } from "./sse-line.ts";
 
-/** Each holds a connection, of the 256 that one origin may have; messages need some too. */
+/** Each holds a connection, of those that streams of one origin may have. */
 const MAX_PER_UPSTREAM = 128;
+/** Connections of watches, to all upstreams together. */
+const MAX_WATCHED = 1_000;
 const IDLE_MS = 5 * 60_000;
 
 interface Entry {
@@ -36,6 +38,8 @@ export class SseUpstreams {
   readonly #entries = new Set<Entry>();
   /** The same by key: a call must not look at other people's. */
   readonly #byKey = new Map<string, Set<Entry>>();
+  /** Connections of watches. */
+  readonly #watched = new Set<Channel>();
 
   constructor(parts: SseParts) {
     this.#parts = parts;
@@ -52,7 +56,9 @@ export class SseUpstreams {
       entry.users += 1;
       try {
         const channel = await within(entry.channel, patience);
-        return await speak(channel, attempt, this.#parts.nextId(), this.#parts.self, patience);
+        const { nextId, self } = this.#parts;
+        await setLevel(channel, attempt, nextId(), patience);
+        return await speak(channel, attempt, nextId(), self, patience);
       } catch (error) {
         if (!(error instanceof NotTaken)) throw error;
         if (error.attempted !== "lost") return error.attempted;
@@ -68,6 +74,17 @@ export class SseUpstreams {
     }
   }
 
+  /**
+   * A connection for one watch, which ends it with `lose`. Throws `RelayFault`, and `NotTaken`.
+   */
+  async standing(attempt: Attempt): Promise<Channel> {
+    if (this.#watched.size >= MAX_WATCHED) throw new RelayFault("upstream_unreachable", { retryable: true });
+    const channel = await this.#open(attempt);
+    this.#watched.add(channel);
+    channel.whenLost(() => this.#watched.delete(channel));
+    return channel;
+  }
+
   /** Closes what nobody used for a while. */
   sweep(): void {
     const now = this.#now();
@@ -77,6 +94,7 @@ export class SseUpstreams {
 
   close(): void {
     for (const entry of this.#entries) this.#drop(entry);
+    for (const channel of [...this.#watched]) channel.lose(new RelayFault("upstream_unreachable"));
   }
 
   #entry(attempt: Attempt): Entry {
@@ -111,10 +129,7 @@ export class SseUpstreams {
     const { call } = attempt;
     const patience = new Patience(new AbortController().signal, call.upstream.timeoutMs);
     // Belongs to the connection, not to the call that happens to be the first.
-    const opener: Attempt = {
-      ...attempt,
-      call: { ...call, extraHeaders: undefined, onNotification: undefined },
-    };
+    const opener = attempt.with({ ...call, extraHeaders: undefined, onNotification: undefined });
     const isOwn = call.owner !== undefined || call.onRequest !== undefined;
     const options = { nextId, now: () => this.#now(), isOwn };
     try {

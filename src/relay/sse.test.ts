@@ -38,3 +38,21 @@ test("every way of cutting the bytes gives the same events", () => {
 test("bytes that are no UTF-8 are refused (MC-10)", () => {
   expect(() => read([Uint8Array.of(0x64, 0xc0, 0xaf, 0x0a)])).toThrow("upstream_protocol");
 });
+
+test.each([
+  ["the id of the last complete event", "id: 1\ndata: a\n\nid: 2\ndata:\n\nid: 3\ndata: b\n", "2"],
+  ["an id that stays", "id: 1\ndata: a\n\ndata: b\n\n", "1"],
+  ["an id that is taken back", "id: 1\ndata: a\n\nid:\ndata: b\n\n", undefined],
+  ["no header value", "id: \u0001\ndata: a\n\n", undefined],
+  ["a very long one", `id: ${"x".repeat(1_025)}\ndata: a\n\n`, undefined],
+])("where to take it up again: %s", (_name, text, expected) => {
+  const reader = new SseReader(1_000_000);
+  reader.push(bytes(text));
+  expect(reader.lastEventId).toBe(expected);
+});
+
+test("`retry` is a number of milliseconds, or nothing", () => {
+  const reader = new SseReader(1_000_000);
+  reader.push(bytes("retry: 50\nretry: soon\nretry: -1\nretry: 99999999999999\n\n"));
+  expect(reader.retryMs).toBe(50);
+});

@@ -3,9 +3,13 @@ import { RelayFault } from "./fault.ts";
 const CR = 0x0d;
 const LF = 0x0a;
 
+/** What may go back in `Last-Event-ID`: a header value, and no more of it than anybody needs. */
+const EVENT_ID = /^[\x21-\x7e](?:[\x20-\x7e]{0,1022}[\x21-\x7e])?$/;
+const RETRY = /^\d{1,9}$/;
+
 /**
- * Server-sent events, incrementally (HTML Living Standard §9.2.5): bytes in, the `data` of complete events out. `id` and
- * `retry` are for resuming, which we do not do; a comment is nothing.
+ * Server-sent events, incrementally (HTML Living Standard §9.2.5): bytes in, the `data` of complete events out; a comment is
+ * nothing.
  */
 export class SseReader {
   readonly #utf8 = new TextDecoder("utf-8", { fatal: true });
@@ -18,6 +22,12 @@ export class SseReader {
   #data: string[] = [];
   #size = 0;
   #event = "";
+  /** Of the event that is not complete yet. */
+  #id: string | undefined;
+  /** Where to take the stream up again: the id of the last complete event; undefined where it cannot be taken up. */
+  lastEventId: string | undefined;
+  /** `retry`: milliseconds that the sender wants between an end and the next try. */
+  retryMs: number | undefined;
 
   /** `maxEvent`: characters of one event's data. `other` is told of events that are no messages. */
   constructor(maxEvent: number, other?: (event: string, data: string) => void) {
@@ -72,8 +82,12 @@ export class SseReader {
     const colon = line.indexOf(":");
     const field = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? "" : line.slice(line.charCodeAt(colon + 1) === 0x20 ? colon + 2 : colon + 1);
-    if (field === "event") this.#event = value;
-    if (field !== "data") return undefined;
+    if (field !== "data") {
+      if (field === "event") this.#event = value;
+      else if (field === "id") this.#id = value;
+      else if (field === "retry" && RETRY.test(value)) this.retryMs = Number(value);
+      return undefined;
+    }
     this.#size += value.length + 1;
     if (this.#size > this.#maxEvent) throw new RelayFault("upstream_too_large");
     this.#data.push(value);
@@ -81,6 +95,10 @@ export class SseReader {
   }
 
   #dispatch(): string | undefined {
+    if (this.#id !== undefined) {
+      this.lastEventId = EVENT_ID.test(this.#id) ? this.#id : undefined;
+      this.#id = undefined;
+    }
     const data = this.#data.length === 1 ? this.#data[0] : this.#data.join("\n");
     const event = this.#event;
     this.#data = [];

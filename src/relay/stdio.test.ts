@@ -12,6 +12,7 @@ import {
 } from "../base/index.ts";
 import type { StdioCommand } from "../upstreams/index.ts";
 import { type Notification, Relay, type RelayCall, type RelayUpstream } from "./index.ts";
+import { OpenedAttempt } from "./opened-attempt.ts";
 import { Patience } from "./patience.ts";
 import { StdioUpstreams } from "./stdio.ts";
 
@@ -151,7 +152,7 @@ describe("eras", () => {
         client: { era: "modern", capabilities: {} },
         signal,
       };
-      const attempt = { call: asked, credential: "", authorize: () => {} };
+      const attempt = new OpenedAttempt(asked, { outcome: "ready" });
       expect((await stdio.call(attempt, patience)).outcome).toBe("result");
       expect(learned).toEqual(["legacy"]);
     } finally {

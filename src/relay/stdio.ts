@@ -2,7 +2,7 @@ import type { World } from "../base/index.ts";
 import type { StdioCommand } from "../upstreams/index.ts";
 import type { Attempt, Attempted } from "./attempt.ts";
 import { Channel, type Era, MAX_MESSAGE } from "./channel.ts";
-import { openConversation, speak } from "./conversation.ts";
+import { openConversation, setLevel, speak } from "./conversation.ts";
 import { RelayFault } from "./fault.ts";
 import type { RelayUpstream } from "./parts.ts";
 import { Patience } from "./patience.ts";
@@ -18,6 +18,12 @@ const FIRST_WAIT_MS = 1_000;
 const LONGEST_WAIT_MS = 60_000;
 /** A program that ran this long was healthy: its end counts as the first again. */
 const HEALTHY_MS = 60_000;
+
+/**
+ * What an older program is told that clients can do: it runs for all of them. Who cannot says so when it is asked. No roots: a
+ * program keeps them, and one person's would be everybody's.
+ */
+const ofClients = { elicitation: { form: {}, url: {} }, sampling: {} };
 
 export interface StdioParts {
   world: World;
@@ -54,8 +60,10 @@ export class StdioUpstreams {
 
   /** Throws `RelayFault`. */
   async call(attempt: Attempt, patience: Patience): Promise<Attempted> {
-    const channel = await this.#channel(attempt, patience);
-    return speak(channel, attempt, this.#parts.nextId(), this.#parts.self, patience);
+    const channel = await this.channel(attempt, patience);
+    const { nextId, self } = this.#parts;
+    await setLevel(channel, attempt, nextId(), patience);
+    return speak(channel, attempt, nextId(), self, patience);
   }
 
   /** Ends every program; resolves when they are gone. */
@@ -66,7 +74,8 @@ export class StdioUpstreams {
     await Promise.all(programs.map(({ ended }) => ended));
   }
 
-  async #channel(attempt: Attempt, patience: Patience): Promise<Channel> {
+  /** The connection with the running program, or with one that is started now. Throws `RelayFault`. */
+  async channel(attempt: Attempt, patience: Patience): Promise<Channel> {
     const { upstream } = attempt.call;
     const one = this.#supervise(upstream.id);
     const known = one.channel;
@@ -109,7 +118,8 @@ export class StdioUpstreams {
     try {
       for (const era of eras) {
         if (!channel || channel.lost) channel = this.#start(attempt, one);
-        const opening = { channel, attempt, capabilities: {}, self, nextId, patience, probeMs };
+        const capabilities = { ...ofClients };
+        const opening = { channel, attempt, capabilities, self, nextId, patience, probeMs };
         if (!(await openConversation(era, opening))) continue;
         learn(upstream, era);
         return channel;

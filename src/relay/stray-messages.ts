@@ -1,16 +1,18 @@
 const WINDOW_MS = 60_000;
-const MAX_MESSAGES = 10_000;
-const MAX_SIZE = 16 * 1024 * 1024;
+const USUAL = { messages: 10_000, size: 16 * 1024 * 1024 };
 
 /** Counts what an upstream says to nobody: a little is normal, without end it is not borne. */
 export class StrayMessages {
   readonly #now: () => number;
+  readonly #max: typeof USUAL;
   #since = 0;
   #messages = 0;
   #size = 0;
 
-  constructor(now: () => number) {
+  /** `max`: within a minute. */
+  constructor(now: () => number, max: Partial<typeof USUAL> = {}) {
     this.#now = now;
+    this.#max = { ...USUAL, ...max };
   }
 
   /** True when it was too much within a minute. */
@@ -23,6 +25,6 @@ export class StrayMessages {
     }
     this.#messages += 1;
     this.#size += size;
-    return this.#messages > MAX_MESSAGES || this.#size > MAX_SIZE;
+    return this.#messages > this.#max.messages || this.#size > this.#max.size;
   }
 }

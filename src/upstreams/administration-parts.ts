@@ -1,9 +1,9 @@
 import type { Audit } from "../audit/index.ts";
 import type { Owner, Settings } from "../base/index.ts";
-import type { Tx } from "../db/index.ts";
+import type { Database, Tx } from "../db/index.ts";
 import { actorOf, type Principal } from "../identity/index.ts";
 import type { DefinitionBody } from "./definition.ts";
-import type { UpstreamOAuth } from "./oauth.ts";
+import type { Moved, UpstreamOAuth } from "./oauth.ts";
 import type { HeaderVerifier, Sample } from "./sample-headers.ts";
 import type { ToolLists } from "./tool-lists.ts";
 import { sharedOwner, type Upstream } from "./upstream.ts";
@@ -25,6 +25,7 @@ export interface DiscoveryFlow {
 
 export interface AdministrationParts {
   settings: Settings;
+  database: Database;
   upstreams: Upstreams;
   oauth: UpstreamOAuth;
   tools: ToolLists;
@@ -76,4 +77,16 @@ export function auditUpstream(
     requestId,
     detail: { name: upstream.name, ...detail },
   });
+}
+
+/** Another authorization server took the place of the one before: what was given for that one must be given again (R9). */
+export function whenMoved(
+  parts: Pick<AdministrationParts, "audit" | "demandReauth">,
+  upstream: Upstream,
+  asked: Asked,
+): Moved {
+  return async (tx, issuers) => {
+    await parts.demandReauth(tx, upstream.id, "issuer_changed");
+    await auditUpstream(parts, tx, "upstream.authorization_server_changed", asked, upstream, issuers);
+  };
 }

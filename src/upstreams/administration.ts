@@ -1,10 +1,10 @@
 import { Problem } from "../base/index.ts";
-import { type AdministrationParts, type Asked, auditUpstream } from "./administration-parts.ts";
+import { type AdministrationParts, type Asked, auditUpstream, whenMoved } from "./administration-parts.ts";
 import { accountMissing } from "./consents.ts";
 import type { Definition, DefinitionBody, DefinitionPatch } from "./definition.ts";
 import { isConnected, pending, readTools, refuseDisabled, success } from "./pending.ts";
 import { type Sample, verifySample } from "./sample-headers.ts";
-import { type Upstream, usesClientCredentials } from "./upstream.ts";
+import { obtainsOwnToken, type Upstream } from "./upstream.ts";
 import type { Also } from "./upstreams.ts";
 
 /** What an administrator does with upstreams, apart from reading. */
@@ -30,7 +30,7 @@ export class Administration {
       await auditUpstream(this.#parts, tx, "upstream.created", asked, upstream);
     };
     const upstream = await upstreams.create(definition, "api", { id, found, also });
-    if (isOAuth && !usesClientCredentials(upstream)) return pending(this.#parts, upstream);
+    if (isOAuth && !obtainsOwnToken(upstream)) return pending(this.#parts, upstream);
     if (sample) await upstreams.recordTools(upstream.id, sample.tools);
     else void tools.refresh(upstream.id);
     return success(created(upstream, sample), upstream);
@@ -63,11 +63,11 @@ export class Administration {
   }
 
   /** Discovery anew, then the tool list; without an account to read it with, asks for one. */
-  async reconnect(id: string) {
+  async reconnect(id: string, asked: Asked) {
     const { upstreams, oauth } = this.#parts;
     const upstream = upstreams.get(id);
     refuseDisabled(upstream);
-    if (upstream.oauth) await oauth.renew(upstream);
+    if (upstream.oauth) await oauth.renew(upstream, whenMoved(this.#parts, upstream, asked));
     if (!(await isConnected(this.#parts, upstream))) return pending(this.#parts, upstream);
     return readTools(this.#parts, upstream, "The MCP client answers.");
   }
@@ -98,7 +98,7 @@ function created(upstream: Upstream, sample: Sample | undefined): string {
   if (upstream.perUser) {
     return "The MCP client was created. Its tools are read as soon as somebody's header values are known.";
   }
-  if (usesClientCredentials(upstream)) {
+  if (obtainsOwnToken(upstream)) {
     return "The MCP client was created. Its token is being obtained and its tools read; state and last_failure say how that went.";
   }
   return "The MCP client was created. Its tools are being read.";

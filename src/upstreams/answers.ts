@@ -14,6 +14,8 @@ export const shownUpstream = z
     }),
     source: z.enum(["api", "file"]).optional(),
     tools: z.array(z.looseObject({ name: z.string() })),
+    /** Definitions that wait for an administrator: `GET /api/mcp/client/{id}/tools/changes`. */
+    held_tools: z.int().min(0).optional(),
     tools_synced_at: time.optional(),
     state: z.enum(upstreamStates),
     last_failure: z.looseObject({ code: z.string(), message: z.string(), at: time }).optional(),

@@ -2,7 +2,7 @@ import type { AuthorizationServer } from "oauth4webapi";
 import { type JsonObject, Problem, type Tls, type World } from "../base/index.ts";
 import { badMetadata, fetchDocument, listOf, textOf } from "./fetch-json.ts";
 import type { ProviderFacts } from "./profile.ts";
-import { type OAuthSettings, usesClientCredentials } from "./upstream.ts";
+import { type OAuthSettings, obtainsOwnToken } from "./upstream.ts";
 
 const endpoints = [
   ["authorization_endpoint", "authorizeUrl", "authorize_url"],
@@ -28,7 +28,7 @@ export async function findAuthorizationServer(
   const isGiven = given.authorizeUrl !== undefined && given.tokenUrl !== undefined;
   const known = facts?.endpoints;
   // RFC 6749 §4.4: nobody is sent anywhere, so one endpoint is enough.
-  const isAlone = usesClientCredentials({ oauth: given });
+  const isAlone = obtainsOwnToken({ oauth: given });
   const isKnown =
     (isAlone || (given.authorizeUrl ?? known?.authorization_endpoint)) &&
     (given.tokenUrl ?? known?.token_endpoint);
@@ -101,6 +101,7 @@ function compose(
     "code_challenge_methods_supported",
     "token_endpoint_auth_methods_supported",
     "revocation_endpoint_auth_methods_supported",
+    "dpop_signing_alg_values_supported",
   ]) {
     const list = listOf(document, member, issuer);
     if (list) server[member] = list;
@@ -111,7 +112,7 @@ function compose(
   ]) {
     if (document[member] === true) server[member] = true;
   }
-  const canConsent = server.authorization_endpoint || usesClientCredentials({ oauth: given });
+  const canConsent = server.authorization_endpoint || obtainsOwnToken({ oauth: given });
   if (!canConsent || !server.token_endpoint)
     throw badMetadata("it names no authorization or token endpoint", issuer);
   return server as unknown as AuthorizationServer;

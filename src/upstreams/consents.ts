@@ -1,13 +1,14 @@
-import { Problem } from "../base/index.ts";
+import { Problem, type ProblemKind } from "../base/index.ts";
 import {
   type AdministrationParts,
   type Asked,
   administratorOwner,
   auditUpstream,
+  whenMoved,
 } from "./administration-parts.ts";
 import { getByConfig, isConnected, pending, readTools, refuseDisabled, success } from "./pending.ts";
 import { verifySample } from "./sample-headers.ts";
-import { usesClientCredentials } from "./upstream.ts";
+import { obtainsOwnToken, type Upstream } from "./upstream.ts";
 
 /** The credential that an administrator gives: everybody's of an `oauth` upstream, or the one that lists tools. */
 export class Consents {
@@ -25,7 +26,10 @@ export class Consents {
     const upstream = this.#parts.upstreams.get(id);
     refuseDisabled(upstream);
     if (!upstream.oauth) throw unsupported("There is no account to authorize again here. Use refresh-tools.");
-    if (!usesClientCredentials(upstream)) return pending(this.#parts, upstream, { replace: true });
+    if (!obtainsOwnToken(upstream)) {
+      await this.#lookAgain(upstream, asked);
+      return pending(this.#parts, upstream, { replace: true });
+    }
     await this.#parts.upstreams.whileUnchanged(upstream, async (tx) => {
       await this.#parts.dropCredential(tx, upstream);
       await this.#parts.upstreams.recordRegained(tx, upstream.id);
@@ -35,25 +39,35 @@ export class Consents {
   }
 
   /**
-   * A new registration at the provider in place of the one there is, which is forgotten; what was given for that one
-   * must be given again. Throws 409 `client_given` for a client that was registered by hand.
+   * A new registration at the provider that the upstream names now, in place of the one there is, which is given up; what
+   * was given for that one must be given again. Throws 409 `client_given` for a client that was registered by hand.
    */
   async reregister(id: string, asked: Asked) {
     const upstream = this.#parts.upstreams.get(id);
     refuseDisabled(upstream);
     if (!upstream.oauth) throw unsupported("The gateway is no OAuth client of this server.");
-    await this.#parts.oauth.reregister(upstream, async (tx) => {
+    await this.#parts.oauth.reregister(upstream, async (tx, issuer) => {
       await this.#parts.demandReauth(tx, upstream.id, "client_reregistered");
-      await auditUpstream(this.#parts, tx, "upstream.reregistered", asked, upstream);
+      await auditUpstream(this.#parts, tx, "upstream.reregistered", asked, upstream, { issuer });
     });
     return pending(this.#parts, upstream, { replace: true });
+  }
+
+  /** Whether the upstream still names the authorization server that is recorded; what cannot be asked now stays as it is. */
+  async #lookAgain(upstream: Upstream, asked: Asked): Promise<void> {
+    try {
+      await this.#parts.oauth.renew(upstream, whenMoved(this.#parts, upstream, asked));
+    } catch (error) {
+      const isLater = error instanceof Problem && unanswered.has(error.kind);
+      if (!isLater || !(await this.#parts.oauth.recorded(upstream))) throw error;
+    }
   }
 
   /** A link behind which the administrator gives the credential, with what it will ask for. */
   async initiateVerification(id: string) {
     const upstream = this.#parts.upstreams.get(id);
     refuseDisabled(upstream);
-    const asksNobody = usesClientCredentials(upstream) || !(upstream.perUser || upstream.shared);
+    const asksNobody = obtainsOwnToken(upstream) || !(upstream.perUser || upstream.shared);
     if (asksNobody) throw unsupported("Nobody has to be asked for this server's tools. Use refresh-tools.");
     return pending(this.#parts, upstream);
   }
@@ -128,6 +142,9 @@ export class Consents {
     });
   }
 }
+
+/** What comes of an upstream or an authorization server that does not answer, or not well. */
+const unanswered: ReadonlySet<ProblemKind> = new Set(["upstream", "upstream_timeout", "unprocessable"]);
 
 function unsupported(message: string): Problem {
   return new Problem("invalid", "unsupported", message);

@@ -1,63 +1,27 @@
 import { z } from "zod";
-import { type Hidden, Problem, type Tls } from "../base/index.ts";
-import { checkPrivateKey } from "./client-key.ts";
+import { type Hidden, type Problem, type Tls, type ToolPinPolicy, toolPinPolicies } from "../base/index.ts";
 import { checkForwardedHeader, checkHeader } from "./headers.ts";
+import { checkUrl, invalid } from "./invalid.ts";
+import { address, checkOAuth, type OAuthSecrets, oauthConfig } from "./oauth-definition.ts";
 import { checkHeaderKeys, MAX_HEADER_KEYS } from "./per-user-headers.ts";
-import { shippedProfiles } from "./profiles.ts";
-import { keepSecret, resolveHeaders } from "./redaction.ts";
+import { resolveHeaders } from "./redaction.ts";
 import { checkStdio, type StdioSettings, stdioConfig } from "./stdio.ts";
 import { checkTls, tlsConfig } from "./tls-config.ts";
 import {
   type AuthType,
-  authMethods,
   authTypes,
   type ConnectionType,
   connectionTypes,
-  grantTypes,
   type OAuthSettings,
   type Upstream,
 } from "./upstream.ts";
 
 const MINUTE_MS = 60_000;
-const url = z.string().min(1).max(2048);
 const toolNames = z.array(z.string().min(1).max(256)).max(2000);
-
-const oauthConfig = z.strictObject({
-  client_id: z.string().min(1).max(2048).nullish(),
-  client_secret: z.string().max(4096).nullish(),
-  grant_type: z.enum(grantTypes).nullish(),
-  token_endpoint_auth_method: z.enum(authMethods).nullish(),
-  /** PEM or a JWK, as text or as the object it is. */
-  private_key: z.union([z.string().max(16_384), z.record(z.string().max(64), z.unknown())]).nullish(),
-  private_key_id: z.string().min(1).max(256).nullish(),
-  authorize_url: url.nullish(),
-  token_url: url.nullish(),
-  registration_url: url.nullish(),
-  revocation_url: url.nullish(),
-  // RFC 6749 §3.3: scope-token.
-  scopes: z
-    .array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]{1,256}$/, "a scope has no spaces or quotes"))
-    .max(100)
-    .nullish(),
-  resource: z.string().max(2048).nullish(),
-  redirect: z.enum(["own", "shared"]).nullish(),
-  profile: z
-    .string()
-    .max(40)
-    .refine(
-      (provider) => shippedProfiles().has(provider),
-      "no profile has this name; see docs/guide/providers.md",
-    )
-    .nullish(),
-  /** Read-only, so that what was read can be sent back. */
-  redirect_uri: z.string().max(2048).optional(),
-});
-
-type OAuthConfig = z.output<typeof oauthConfig>;
 
 const fields = {
   connection_type: z.enum(connectionTypes),
-  connection_string: url,
+  connection_string: address,
   stdio_config: stdioConfig.nullable(),
   auth_type: z.enum(authTypes),
   headers: z.record(z.string().max(128), z.string().max(8192)),
@@ -69,6 +33,7 @@ const fields = {
   allow_on_all_virtual_keys: z.boolean(),
   tool_execution_timeout: z.number().positive().max(3600),
   tool_sync_interval: z.number().positive().max(10_080),
+  tool_pins: z.enum(toolPinPolicies).nullable(),
   tls_config: tlsConfig.nullable(),
   disabled: z.boolean(),
   vk_configs: z
@@ -94,8 +59,8 @@ export const definitionPatch = z.strictObject({
 });
 export type DefinitionPatch = z.output<typeof definitionPatch>;
 
-/** A checked definition. `timeoutMs` and `syncIntervalMs` are unset where the gateway's own setting counts. */
-export interface Definition {
+/** A checked definition. `timeoutMs`, `syncIntervalMs` and `toolPins` are unset where the gateway's own setting counts. */
+export interface Definition extends OAuthSecrets {
   name: string;
   connectionType: ConnectionType;
   url: URL;
@@ -107,16 +72,13 @@ export interface Definition {
   /** Names that each person fills in; empty unless `per_user_headers`. */
   perUserHeaderKeys: string[];
   oauth?: OAuthSettings;
-  /** `keep`: what is stored stays (none for a new upstream). `null`: none. */
-  clientSecret: Hidden | "keep" | null;
-  /** The same for the key that signs client assertions. */
-  privateKey: Hidden | "keep" | null;
   toolsToExecute: string[];
   allowedExtraHeaders: string[];
   allowOnAllVirtualKeys: boolean;
   disabled: boolean;
   timeoutMs?: number;
   syncIntervalMs?: number;
+  toolPins?: ToolPinPolicy;
 }
 
 /**
@@ -139,7 +101,9 @@ export function checkDefinition(
   if (authType === "headers" && Object.keys(body.headers ?? {}).length === 0) {
     throw invalid("headers_required", "auth_type headers needs at least one entry in headers.", "headers");
   }
-  const oauth = isOAuth(authType) ? checkOAuth(body.oauth_config ?? {}, authType, previous) : undefined;
+  const oauth = isOAuth(authType)
+    ? checkOAuth(body.oauth_config ?? {}, authType, previous, isFromFile)
+    : undefined;
   const url = stdio
     ? new URL(`stdio:${encodeURIComponent(stdio.command)}`)
     : checkUrl(body.connection_string, "connection_string");
@@ -160,6 +124,7 @@ export function checkDefinition(
     disabled: body.disabled ?? false,
     timeoutMs: body.tool_execution_timeout && body.tool_execution_timeout * 1000,
     syncIntervalMs: body.tool_sync_interval && body.tool_sync_interval * MINUTE_MS,
+    toolPins: body.tool_pins ?? undefined,
   };
 }
 
@@ -167,7 +132,7 @@ function checkSupported(body: DefinitionBody, connectionType: ConnectionType, au
   if (authType === "token_exchange") {
     throw invalid(
       "unsupported_auth_type",
-      `auth_type ${authType} is not supported. Use none, headers, oauth, per_user_oauth or per_user_headers.`,
+      "auth_type token_exchange needs sign-in through an identity provider, which is not there yet. Use per_user_oauth, or oauth with grant_type token_exchange and an assertion of your own.",
       "auth_type",
     );
   }
@@ -220,96 +185,4 @@ function checkedHeaders(headers: Record<string, string>, authType: AuthType): Re
     checked[header] = value;
   }
   return checked;
-}
-
-function checkOAuth(
-  config: OAuthConfig,
-  authType: "oauth" | "per_user_oauth",
-  previous?: Upstream,
-): Pick<Definition, "clientSecret" | "privateKey"> & { oauth: OAuthSettings } {
-  const at = "oauth_config.";
-  const had = previous?.oauth;
-  const clientSecret = keepSecret(config.client_secret, had?.hasClientSecret ?? false, `${at}client_secret`);
-  const privateKey = keepSecret(textOf(config.private_key), had?.hasPrivateKey ?? false, `${at}private_key`);
-  if (privateKey !== null && privateKey !== "keep") checkPrivateKey(privateKey.reveal());
-  checkClient(config, authType, { clientSecret, privateKey });
-  const endpoint = (field: "authorize_url" | "token_url" | "registration_url" | "revocation_url") =>
-    config[field] ? checkUrl(config[field], `oauth_config.${field}`).href : undefined;
-  return {
-    clientSecret,
-    privateKey,
-    oauth: {
-      grantType: config.grant_type ?? undefined,
-      clientId: config.client_id ?? undefined,
-      hasClientSecret: clientSecret !== null,
-      ...(privateKey === null ? {} : { hasPrivateKey: true }),
-      privateKeyId: config.private_key_id ?? undefined,
-      authMethod: config.token_endpoint_auth_method ?? undefined,
-      authorizeUrl: endpoint("authorize_url"),
-      tokenUrl: endpoint("token_url"),
-      registrationUrl: endpoint("registration_url"),
-      revocationUrl: endpoint("revocation_url"),
-      scopes: config.scopes ?? [],
-      resource: checkResource(config.resource),
-      redirect: config.redirect ?? "own",
-      profile: config.profile ?? undefined,
-    },
-  };
-}
-
-/** Which of the two proofs a given client has, and whether that is enough for what it is to do. */
-function checkClient(
-  config: OAuthConfig,
-  authType: "oauth" | "per_user_oauth",
-  { clientSecret, privateKey }: Pick<Definition, "clientSecret" | "privateKey">,
-): void {
-  const isAlone = config.grant_type === "client_credentials";
-  const method = config.token_endpoint_auth_method;
-  const proof = clientSecret ?? privateKey;
-  if ((proof !== null || isAlone || method) && !config.client_id) {
-    const message =
-      "A client_secret, a private_key, a token_endpoint_auth_method and client_credentials need a client_id.";
-    throw invalid("client_id_required", message, "oauth_config.client_id");
-  }
-  if (isAlone && authType !== "oauth") {
-    const message = "grant_type client_credentials goes with auth_type oauth only. Leave it out.";
-    throw invalid("unsupported_field", message, "oauth_config.grant_type");
-  }
-  const isKey = method === "private_key_jwt" || (!method && clientSecret === null && privateKey !== null);
-  const needed = isKey ? "private_key" : "client_secret";
-  if ((method || isAlone) && (isKey ? privateKey : clientSecret) === null) {
-    const what = method ? `token_endpoint_auth_method ${method}` : "grant_type client_credentials";
-    const or = method ? "" : " or a private_key";
-    throw invalid("client_secret_required", `${what} needs a ${needed}${or}.`, `oauth_config.${needed}`);
-  }
-}
-
-function textOf(key: OAuthConfig["private_key"]): string | null | undefined {
-  return typeof key === "object" && key !== null ? JSON.stringify(key) : key;
-}
-
-function checkResource(resource: string | null | undefined): string | undefined {
-  if (resource === null || resource === undefined || resource === "") return resource ?? undefined;
-  // RFC 8707 §2: an absolute URI without a fragment. Kept as written: servers compare it byte by byte.
-  const parsed = URL.parse(resource);
-  if (!parsed || resource.includes("#"))
-    throw invalid("invalid_url", "Give an absolute URI without a fragment.", "oauth_config.resource");
-  return resource;
-}
-
-function checkUrl(text: string | undefined, param: string): URL {
-  if (text === undefined)
-    throw invalid("invalid_request", `${param} is missing. Give the http(s) address.`, param);
-  const parsed = URL.parse(text);
-  if (!parsed || (parsed.protocol !== "https:" && parsed.protocol !== "http:")) {
-    throw invalid("invalid_url", "Give an absolute http or https address.", param);
-  }
-  if (parsed.username !== "" || parsed.password !== "" || text.includes("#")) {
-    throw invalid("invalid_url", "Leave out the user name, the password and the #fragment.", param);
-  }
-  return parsed;
-}
-
-export function invalid(code: string, message: string, param: string): Problem {
-  return new Problem("invalid", code, message, { param });
 }

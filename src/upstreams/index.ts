@@ -10,6 +10,7 @@ export {
   discoveryOwner,
   type KeyConfigs,
 } from "./administration-parts.ts";
+export { type Challenge, readChallenge } from "./challenge.ts";
 export { ConfigurationFault } from "./configuration-fault.ts";
 export {
   checkDefinition,
@@ -23,6 +24,7 @@ export { definitionsFromMcpServers, mcpServersBody, reconcileFile } from "./from
 export { checkForwardedHeader, checkHeader, isForwardable } from "./headers.ts";
 export {
   type DiscoveryTarget,
+  type IdentityProvider,
   type UpstreamAuthorization,
   UpstreamOAuth,
   type UpstreamOAuthParts,
@@ -43,6 +45,7 @@ export type { HeaderTarget, HeaderVerifier } from "./sample-headers.ts";
 export { type StdioCommand, stdioCommands } from "./stdio.ts";
 export { tlsOf, tlsText } from "./tls-rows.ts";
 export { type FeatureProbe, ToolLists, type ToolListsParts, type ToolProbe } from "./tool-lists.ts";
+export type { ToolChange } from "./tool-versions.ts";
 export {
   type AuthType,
   adminHeaderKeys,
@@ -51,15 +54,18 @@ export {
   type Failure,
   type FeatureDefinition,
   type Features,
+  type GrantType,
   type OAuthSettings,
+  obtainsOwnToken,
   type Source,
   sameHeaderKeys,
   sharedOwner,
   type ToolDefinition,
+  type ToolNews,
   type Upstream,
   type UpstreamListener,
   type UpstreamState,
-  usesClientCredentials,
 } from "./upstream.ts";
 export { type Also, Upstreams, type UpstreamsParts } from "./upstreams.ts";
 export type { KeyConfigView } from "./view.ts";
+export { shownChanges } from "./visible-text.ts";

@@ -1,17 +1,18 @@
-import { type Failure, type Upstream, usesClientCredentials } from "./upstream.ts";
+import { type Failure, obtainsOwnToken, type Upstream } from "./upstream.ts";
 
 /** What an administrator mends, by the word of RFC 6749 §5.2 or RFC 8707 §2 that a token was refused with. */
 const refusals: Readonly<Record<string, string>> = {
   invalid_client: "Check client_id and client_secret or private_key in oauth_config",
-  unauthorized_client: "Let this client use client_credentials there",
-  unsupported_grant_type: "It does not know client_credentials: check token_url in oauth_config",
+  invalid_grant: "Give a new assertion in oauth_config; the one there has ended or is for somebody else",
+  unauthorized_client: "Let this client use its grant_type there",
+  unsupported_grant_type: "It does not know this grant_type: check token_url in oauth_config",
   invalid_scope: "Check scopes in oauth_config",
   invalid_target: "Check resource in oauth_config",
 };
 
 /** Why the shared credential of an upstream serves no more, and what to do. `reason`: a word of the vault's. */
 export function lostFailure(upstream: Upstream, reason: string, at: number): Failure {
-  const message = usesClientCredentials(upstream) ? ofClient(reason) : ofAccount(reason);
+  const message = obtainsOwnToken(upstream) ? ofClient(reason) : ofAccount(reason);
   return { code: "shared_credential_lost", message, at };
 }
 
@@ -29,6 +30,8 @@ function ofAccount(reason: string): string {
     "An administrator must connect it again: POST to …/reauthorize and open the authorize_url it returns.";
   if (reason === "configuration_changed" || reason === "client_reregistered")
     return `The shared account was connected under another configuration. ${again}`;
+  if (reason === "issuer_changed")
+    return `The server names another sign-in server now, and the gateway registered there. ${again}`;
   if (reason === "revoked") return `The shared account was disconnected. ${again}`;
   return `The shared account's sign-in has ended. ${again}`;
 }

@@ -1,7 +1,11 @@
 import type { AuthorizationServer, Client, ClientAuth } from "oauth4webapi";
 import { type Hidden, Problem, type Seal, type Settings, type Tls, type World } from "../base/index.ts";
 import type { Database, Db, Row, Tx } from "../db/index.ts";
+import { readAssertion } from "./assertion.ts";
 import { findAuthorizationServer } from "./authorization-server.ts";
+import { chooseResource, chooseScopes, choosesProofs, fallbackIssuer, furtherScopes } from "./choices.ts";
+import { type ClientDeletionParts, handleDeletions } from "./client-deletion.ts";
+import { changedMeanwhile, clientGiven, issuerChanged, refuseMove, sameIssuer } from "./issuer-binding.ts";
 import { type Metadata, OAuthRecords, type RecordedOAuth, redirectUri } from "./oauth-records.ts";
 import type { ProviderFacts } from "./profile.ts";
 import { type Profiles, shippedProfiles } from "./profiles.ts";
@@ -14,7 +18,13 @@ import {
   register,
 } from "./registration.ts";
 import { findTls } from "./tls-rows.ts";
-import { type GrantType, type OAuthSettings, type Upstream, usesClientCredentials } from "./upstream.ts";
+import {
+  type GrantType,
+  type OAuthSettings,
+  obtainsOwnToken,
+  type SubjectTokenType,
+  type Upstream,
+} from "./upstream.ts";
 
 /** All that a round trip with an upstream's authorization server needs. */
 export interface UpstreamAuthorization {
@@ -31,14 +41,28 @@ export interface UpstreamAuthorization {
   privateKeyId?: string;
   /** How the token is obtained (RFC 6749 §4.1 or §4.4). */
   grantType: GrantType;
+  /** What is shown for it, read when it is needed; undefined: it cannot be read now. Absent: nothing is. */
+  assertion?(): Promise<Hidden | undefined>;
+  /** Where an identity assertion is exchanged first. */
+  idp?: IdentityProvider;
   redirectUri: string;
   /** RFC 8707; goes into authorization, token and refresh requests. Absent: the administrator switched it off. */
   resource?: string;
   scopes: string[];
+  /** Tokens are asked for with a key that they are bound to (RFC 9449). */
+  proofs: boolean;
   /** What is particular about the provider; absent where nothing is known. */
   facts?: ProviderFacts;
   /** The upstream's; for a server of the same origin. */
   tls?: Tls;
+}
+
+/** Who turns an identity assertion into one for the upstream's authorization server (RFC 8693). */
+export interface IdentityProvider {
+  tokenUrl: string;
+  clientId: string;
+  clientSecret?: Hidden;
+  subjectTokenType: SubjectTokenType;
 }
 
 /** What discovery needs to know of an upstream, stored already or not. */
@@ -55,7 +79,20 @@ interface KnownRegistration {
   registration: Registration;
 }
 
-export interface UpstreamOAuthParts {
+/** What an upstream was bound to before a search. */
+interface Before {
+  /** Of the server that is recorded; kept while the upstream still names it. */
+  issuer?: string;
+  /** A registration that is kept where it is still one at the server that is found. */
+  known?: KnownRegistration;
+  /** An administrator asks: another server may take the place of the one that is recorded. */
+  mayMove?: boolean;
+}
+
+/** Does what must follow when another authorization server took the place of the one before, in the same transaction. */
+export type Moved = (tx: Tx, issuers: { from: string; to: string }) => Promise<void>;
+
+export interface UpstreamOAuthParts extends ClientDeletionParts {
   world: World;
   database: Database;
   seal: Seal;
@@ -64,17 +101,23 @@ export interface UpstreamOAuthParts {
   profiles?: Profiles;
 }
 
+/** Within this time an upstream that was asked is not asked again. */
+const ASKED_MS = 60_000;
+
 /** How we are a client of each upstream's authorization server: found once, recorded, and then kept to. */
 export class UpstreamOAuth {
   readonly #parts: UpstreamOAuthParts;
   readonly #records: OAuthRecords;
   readonly #profiles: Profiles;
   readonly #running = new Map<string, Promise<UpstreamAuthorization>>();
+  /** When an upstream was last asked which authorization server it names, by its id. */
+  readonly #askedAt = new Map<string, number>();
 
   constructor(parts: UpstreamOAuthParts) {
     this.#parts = parts;
     this.#records = new OAuthRecords(parts);
     this.#profiles = parts.profiles ?? shippedProfiles();
+    handleDeletions(parts);
   }
 
   /**
@@ -85,26 +128,47 @@ export class UpstreamOAuth {
     return this.#once(upstream.id, async () => (await this.recorded(upstream)) ?? this.#search(upstream));
   }
 
-  /** Looks for everything anew, as an administrator asks with reconnect. Another issuer than recorded is refused. */
-  renew(upstream: Upstream): Promise<UpstreamAuthorization> {
-    return this.#once(`renew ${upstream.id}`, () => this.#search(upstream));
+  /**
+   * For somebody who is about to consent: what is recorded, if the upstream still names that authorization server. Where it
+   * cannot be asked now, what is recorded counts. Throws 409 `issuer_changed` otherwise: nobody is sent to a server that no
+   * administrator has seen (R9); and what `prepare` throws.
+   */
+  current(upstream: Upstream): Promise<UpstreamAuthorization> {
+    return this.#once(`current ${upstream.id}`, () => this.#confirm(upstream));
+  }
+
+  async #confirm(upstream: Upstream): Promise<UpstreamAuthorization> {
+    const recorded = await this.recorded(upstream);
+    if (!recorded) return this.prepare(upstream);
+    const now = this.#parts.world.now().getTime();
+    if (now - (this.#askedAt.get(upstream.id) ?? 0) < ASKED_MS) return recorded;
+    const named = await this.#named(upstream);
+    if (named.length > 0 && !named.some((issuer) => sameIssuer(issuer, recorded.issuer)))
+      throw issuerChanged({ from: recorded.issuer, to: named[0]! });
+    this.#askedAt.set(upstream.id, now);
+    return recorded;
   }
 
   /**
-   * Registers us anew, with everything looked for anew. `also` runs in the transaction that drops the old registration.
-   * Throws 409 `client_given` for a client that an administrator registered, and what `prepare` throws: then nothing
-   * changed.
+   * Looks for everything anew, as an administrator asks. Where the upstream names another authorization server now, the
+   * gateway registers there, nothing of the old one is used, and `moved` runs in the same transaction.
    */
-  async reregister(upstream: Upstream, also: (tx: Tx) => Promise<void>): Promise<void> {
-    const { database } = this.#parts;
-    const row = await this.#records.find(database.db, upstream.id);
-    if (!row) throw new Error("an upstream with OAuth without its oauth_configs row");
+  renew(upstream: Upstream, moved: Moved): Promise<UpstreamAuthorization> {
+    return this.#once(`renew ${upstream.id}`, () => this.#search(upstream, moved));
+  }
+
+  /**
+   * Registers us anew, with everything looked for anew, at another authorization server if that is what the upstream names.
+   * `also` runs in the transaction that drops the old registration. Throws 409 `client_given` for a client that an
+   * administrator registered, and what `prepare` throws: then nothing changed.
+   */
+  async reregister(upstream: Upstream, also: (tx: Tx, issuer: string) => Promise<void>): Promise<void> {
+    const row = await this.#row(upstream);
     if (upstream.oauth?.clientId !== undefined) throw clientGiven();
-    const found = await this.examine(upstream);
-    refuseOtherIssuer(row, found);
-    await database.transaction(async (tx) => {
+    const found = await this.examine(upstream, { issuer: row.issuer ?? undefined, mayMove: true });
+    await this.#parts.database.transaction(async (tx) => {
       if (!(await this.#records.record(tx, row, found))) throw changedMeanwhile();
-      await also(tx);
+      await also(tx, found.issuer);
     });
   }
 
@@ -115,9 +179,8 @@ export class UpstreamOAuth {
   ): Promise<UpstreamAuthorization | undefined> {
     const row = await this.#records.find(db, upstream.id);
     if (!row?.metadata_json || row.issuer === null || row.client_id === null) return undefined;
-    const { server, authMethod, secretExpiresAt, profile, grantType, privateKeyId } = JSON.parse(
-      row.metadata_json,
-    ) as Metadata;
+    const metadata = JSON.parse(row.metadata_json) as Metadata;
+    const { server, authMethod, secretExpiresAt, profile, grantType, privateKeyId } = metadata;
     if (secretExpiresAt !== undefined && secretExpiresAt <= this.#parts.world.now().getTime())
       return undefined;
     const clientSecret = this.#records.openSecret(row);
@@ -133,28 +196,33 @@ export class UpstreamOAuth {
       privateKey,
       privateKeyId,
       grantType: grantType ?? "authorization_code",
+      ...this.#shown(row, metadata),
       redirectUri: row.redirect_uri,
       resource: row.resource ?? undefined,
       scopes: JSON.parse(row.scopes_json) as string[],
+      proofs: metadata.proofs === true,
       facts: this.#profiles.factsOf(server, profile),
       tls: await findTls(db, upstream.id, this.#parts.seal),
     };
   }
 
   /**
-   * Discovery and registration without storing anything; for an upstream that is about to be created. `known`: a
-   * registration that is kept where it is still one at the server that is found.
+   * Discovery and registration without storing anything; for an upstream that is about to be created, or that was bound to
+   * something `before`.
    */
-  async examine(target: DiscoveryTarget, known?: KnownRegistration): Promise<RecordedOAuth> {
+  async examine(target: DiscoveryTarget, before: Before = {}): Promise<RecordedOAuth> {
     const { world, settings } = this.#parts;
     const oauth = target.oauth!;
     const resource = await findProtectedResource(world, target.url, target.headers, target.tls);
+    const named = resource.authorizationServers;
     const issuer =
-      resource.authorizationServers[0] ??
+      named.find((one) => before.issuer !== undefined && sameIssuer(one, before.issuer)) ??
+      named[0] ??
       fallbackIssuer(target.url, oauth, this.#profiles.issuerOf(oauth.profile));
     const facts = this.#factsOf(issuer, oauth);
     const server = await findAuthorizationServer(world, issuer, oauth, facts, target.tls);
-    if (oauth.redirect === "shared" && !usesClientCredentials({ oauth }))
+    refuseMove(oauth, before, server.issuer);
+    if (oauth.redirect === "shared" && !obtainsOwnToken({ oauth }))
       await this.#refuseAmbiguousRedirect(target.id, server);
     const scopes = chooseScopes(oauth, resource.scopes, server, facts);
     const request = {
@@ -163,14 +231,29 @@ export class UpstreamOAuth {
       redirectUri: redirectUri(settings, target.id, oauth.redirect),
       documentUrl: documentUrl(settings, target.id),
       scopes,
+      furtherScopes: furtherScopes(oauth, resource, server),
       facts,
       tls: target.tls,
     };
+    const proofs = choosesProofs(oauth, resource, server);
+    const { known } = before;
     const isKept = known?.issuer === server.issuer;
     const registration = isKept ? known.registration : await register(world, settings, request);
     const { authMethod, secretExpiresAt, ...client } = registration;
     const { profile, grantType, privateKeyId } = oauth;
-    const metadata: Metadata = { server, authMethod, secretExpiresAt, profile, grantType, privateKeyId };
+    const { assertionFile, subjectTokenType, idp } = oauth;
+    const metadata: Metadata = {
+      server,
+      authMethod,
+      secretExpiresAt,
+      profile,
+      grantType,
+      privateKeyId,
+      assertionFile,
+      subjectTokenType,
+      idp,
+    };
+    if (proofs) metadata.proofs = true;
     return {
       issuer: server.issuer,
       resource: chooseResource(oauth.resource, resource.resource, target.url, facts),
@@ -195,6 +278,20 @@ export class UpstreamOAuth {
       client_id: documentUrl(settings, upstream.id),
       ...clientMetadata(settings, this.redirectUri(upstream)),
       token_endpoint_auth_method: "none",
+    };
+  }
+
+  /** What goes with grants that show something. */
+  #shown(
+    row: Row<"oauth_configs">,
+    { assertionFile, idp, subjectTokenType = "id_token" }: Metadata,
+  ): Pick<UpstreamAuthorization, "assertion" | "idp"> {
+    const given = this.#records.open(row, "sealed_assertion");
+    if (!given && !assertionFile) return {};
+    const clientSecret = this.#records.open(row, "sealed_idp_secret");
+    return {
+      assertion: async () => given ?? readAssertion(assertionFile!),
+      idp: idp && { tokenUrl: idp.tokenUrl, clientId: idp.clientId, clientSecret, subjectTokenType },
     };
   }
 
@@ -224,15 +321,42 @@ export class UpstreamOAuth {
     );
   }
 
-  async #search(upstream: Upstream): Promise<UpstreamAuthorization> {
+  async #search(upstream: Upstream, moved?: Moved): Promise<UpstreamAuthorization> {
+    const row = await this.#row(upstream);
+    const issuer = row.issuer ?? undefined;
+    const found = await this.examine(upstream, {
+      issuer,
+      known: this.#known(row),
+      mayMove: moved !== undefined,
+    });
+    const isStored = await this.#parts.database.transaction(async (tx) => {
+      const stored = await this.#records.record(tx, row, found);
+      const isOther = issuer !== undefined && issuer !== found.issuer;
+      if (stored && isOther) await moved?.(tx, { from: issuer, to: found.issuer });
+      return stored;
+    });
+    const recorded = await this.recorded(upstream);
+    if (!recorded) throw changedMeanwhile({ stored: isStored });
+    this.#askedAt.set(upstream.id, this.#parts.world.now().getTime());
+    return recorded;
+  }
+
+  async #row(upstream: Upstream): Promise<Row<"oauth_configs">> {
     const row = await this.#records.find(this.#parts.database.db, upstream.id);
     if (!row) throw new Error("an upstream with OAuth without its oauth_configs row");
-    const found = await this.examine(upstream, this.#known(row));
-    refuseOtherIssuer(row, found);
-    const isStored = await this.#records.record(this.#parts.database.db, row, found);
-    const recorded = await this.recorded(upstream);
-    if (recorded) return recorded;
-    throw changedMeanwhile({ stored: isStored });
+    return row;
+  }
+
+  /** The authorization servers that the upstream names now; none where it names none, or cannot be asked. */
+  async #named({ id, url, headers, tls }: Upstream): Promise<string[]> {
+    const { world } = this.#parts;
+    try {
+      return (await findProtectedResource(world, url, headers, tls)).authorizationServers;
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      world.log.info("upstream.issuer_not_confirmed", { upstream: id, code: error.code });
+      return [];
+    }
   }
 
   /** RFC 7591: the client that was registered before; its tokens work with no other. Undefined when it has expired. */
@@ -243,7 +367,9 @@ export class UpstreamOAuth {
     if (authMethod === undefined || isOver) return undefined;
     const { client_id: clientId, client_source: clientSource, issuer } = row;
     const clientSecret = this.#records.openSecret(row);
-    return { issuer, registration: { clientId, clientSource, clientSecret, authMethod, secretExpiresAt } };
+    const management = this.#records.openManagement(row);
+    const registration = { clientId, clientSource, clientSecret, authMethod, secretExpiresAt, management };
+    return { issuer, registration };
   }
 
   #once(key: string, work: () => Promise<UpstreamAuthorization>): Promise<UpstreamAuthorization> {
@@ -255,62 +381,6 @@ export class UpstreamOAuth {
   }
 }
 
-function changedMeanwhile(log?: Record<string, unknown>): Problem {
-  const message = "The MCP client was changed meanwhile. Try again.";
-  return new Problem("conflict", "mcp_client_changed", message, { log });
-}
-
-function clientGiven(): Problem {
-  const message =
-    "The client_id of oauth_config was registered by hand, so the gateway cannot register it again. Register a new client at the provider and change client_id and client_secret.";
-  return new Problem("conflict", "client_given", message, { param: "oauth_config.client_id" });
-}
-
-/** MCP "Authorization Server Binding": what one issuer gave us is not used at another, nor replaced without being asked. */
-function refuseOtherIssuer(row: Row<"oauth_configs">, found: RecordedOAuth): void {
-  if (row.issuer === null || row.issuer === found.issuer) return;
-  throw new Problem(
-    "conflict",
-    "issuer_changed",
-    "The upstream now names another authorization server. If that is right, delete this MCP client and create it again.",
-    { log: { recorded: row.issuer, found: found.issuer } },
-  );
-}
-
 function documentUrl(settings: Settings, upstreamId: string): string {
   return new URL(`/oauth/client/${upstreamId}.json`, settings.baseUrl).href;
-}
-
-/** MCP 2025-03-26 servers without RFC 9728 metadata are their own authorization server, at the root of their origin. */
-function fallbackIssuer(url: URL, oauth: OAuthSettings, ofProfile: string | undefined): string {
-  const isNamed = oauth.authorizeUrl || usesClientCredentials({ oauth });
-  if (isNamed && oauth.tokenUrl) return new URL(oauth.tokenUrl).origin;
-  return ofProfile ?? url.origin;
-}
-
-/** MCP "Scope Selection": the administrator's, else the challenge's, else what the metadata lists, with the profile's. */
-function chooseScopes(
-  oauth: OAuthSettings,
-  named: readonly string[],
-  server: AuthorizationServer,
-  facts: ProviderFacts | undefined,
-): string[] {
-  if (oauth.scopes.length > 0) return [...oauth.scopes];
-  // RFC 6749 §4.4.3: no refresh token is given here, and what a profile adds is about people.
-  if (usesClientCredentials({ oauth })) return [...named];
-  const offline = named.length > 0 && server.scopes_supported?.includes("offline_access");
-  const added = named.length > 0 ? (facts?.scope?.add ?? []) : [];
-  return [...new Set([...named, ...(offline ? ["offline_access"] : []), ...added])];
-}
-
-function chooseResource(
-  given: string | undefined,
-  published: string | undefined,
-  url: URL,
-  facts: ProviderFacts | undefined,
-): string | undefined {
-  if (given !== undefined) return given === "" ? undefined : given;
-  if (facts?.resource === "omit") return undefined;
-  // MCP "Canonical Server URI": without a trailing slash where the path is empty.
-  return published ?? (url.pathname === "/" && url.search === "" ? url.origin : url.href);
 }

@@ -1,6 +1,7 @@
-import { checkDefinition, type Definition, type DefinitionPatch, invalid } from "./definition.ts";
+import { checkDefinition, type Definition, type DefinitionPatch } from "./definition.ts";
+import { invalid } from "./invalid.ts";
 import { refuseReaimedSecret } from "./redaction.ts";
-import { ownTimes, type UpstreamRow } from "./rows.ts";
+import { ownSettings, type UpstreamRow } from "./rows.ts";
 import { mergeTls } from "./tls-config.ts";
 import type { Upstream } from "./upstream.ts";
 import { definitionOf } from "./view.ts";
@@ -38,7 +39,7 @@ export function mergePatch(
     throw invalid("immutable_field", `${field} cannot be changed. Create another MCP client instead.`, field);
   }
   const { client_id: _id, oauth_config_id: _config, ...changes } = patch;
-  const own = ownTimes(row);
+  const own = ownSettings(row);
   const definition = checkDefinition(
     {
       ...current,
@@ -51,6 +52,7 @@ export function mergePatch(
   );
   if (patch.tool_execution_timeout === undefined) definition.timeoutMs = own.timeoutMs;
   if (patch.tool_sync_interval === undefined) definition.syncIntervalMs = own.syncIntervalMs;
+  if (patch.tool_pins === undefined) definition.toolPins = own.toolPins;
   refuseReaimedSecret(before, definition);
   return definition;
 }

@@ -1,6 +1,6 @@
 import { Problem } from "../base/index.ts";
 import { type AdministrationParts, administratorOwner, type DiscoveryFlow } from "./administration-parts.ts";
-import { adminHeaderKeys, type Upstream, usesClientCredentials } from "./upstream.ts";
+import { adminHeaderKeys, obtainsOwnToken, type Upstream } from "./upstream.ts";
 import { time } from "./view.ts";
 
 /** What an administrator has to do before an upstream can be used or its tools listed, and how far that is. */
@@ -11,7 +11,7 @@ export function success(message: string, upstream: Upstream) {
 
 /** Whether tools can be listed without anybody doing something first. */
 export async function isConnected(parts: AdministrationParts, upstream: Upstream): Promise<boolean> {
-  if (usesClientCredentials(upstream) || !(upstream.perUser || upstream.shared)) return true;
+  if (obtainsOwnToken(upstream) || !(upstream.perUser || upstream.shared)) return true;
   return (await parts.credentialStatus(administratorOwner(upstream), upstream.id)) === "active";
 }
 
@@ -25,7 +25,13 @@ export async function readTools(
   const after = upstreams.get(upstream.id);
   const failure = after.lastFailure;
   if (failure) throw new Problem("upstream", failure.code, failure.message);
-  return { ...success(message, after), tools: after.tools.length };
+  const held = after.heldTools === 0 ? "" : ` ${heldNotice(after)}`;
+  return { ...success(message + held, after), tools: after.tools.length };
+}
+
+function heldNotice({ id, heldTools }: Upstream): string {
+  const what = heldTools === 1 ? "One definition waits" : `${heldTools} definitions wait`;
+  return `${what} for your approval: GET /api/mcp/client/${id}/tools/changes.`;
 }
 
 /** A link for an administrator, and what to do with it. */

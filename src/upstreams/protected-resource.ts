@@ -1,8 +1,8 @@
 import { type Hidden, type JsonObject, Problem, type Tls, type World } from "../base/index.ts";
+import { type Challenge, readChallenge } from "./challenge.ts";
 import { badMetadata, fetchDocument, listOf, textOf, unreachable } from "./fetch-json.ts";
 
 const TIMEOUT_MS = 10_000;
-const MAX_CHALLENGE = 4096;
 const WELL_KNOWN = "/.well-known/oauth-protected-resource";
 
 /** What the upstream says of itself as a protected resource. */
@@ -12,6 +12,10 @@ export interface ProtectedResource {
   authorizationServers: string[];
   /** What its 401 asked for, else what its metadata lists. */
   scopes: string[];
+  /** What its metadata lists. */
+  supportedScopes: string[];
+  /** Whether it takes tokens that are bound to a key (RFC 9449), or takes no others. */
+  proofs: "unmentioned" | "taken" | "required";
 }
 
 /** RFC 9728: where the 401 points, else the well-known place with the path inserted, else the one at the root. */
@@ -21,18 +25,28 @@ export async function findProtectedResource(
   headers: Readonly<Record<string, Hidden>>,
   tls?: Tls,
 ): Promise<ProtectedResource> {
-  const challenge = await readChallenge(world, url, headers, tls);
-  const scopes = challenge.scope?.split(" ").filter((scope) => scope !== "");
+  const challenge = await askUnauthorized(world, url, headers, tls);
+  const { scopes } = challenge;
+  const proofs = challenge.takesProofs ? "taken" : "unmentioned";
   for (const place of places(url, challenge.resourceMetadata)) {
     const document = await fetchDocument(world, place, tls);
     if (!document) continue;
+    const supportedScopes = listOf(document, "scopes_supported", place) ?? [];
     return {
       resource: checkResource(document, url, place),
       authorizationServers: listOf(document, "authorization_servers", place) ?? [],
-      scopes: scopes ?? listOf(document, "scopes_supported", place) ?? [],
+      scopes: scopes ?? supportedScopes,
+      supportedScopes,
+      proofs: proofsOf(document, place) ?? proofs,
     };
   }
-  return { authorizationServers: [], scopes: scopes ?? [] };
+  return { authorizationServers: [], scopes: scopes ?? [], supportedScopes: [], proofs };
+}
+
+/** RFC 9728 §2. */
+function proofsOf(document: JsonObject, place: URL): "taken" | "required" | undefined {
+  if (document.dpop_bound_access_tokens_required === true) return "required";
+  return listOf(document, "dpop_signing_alg_values_supported", place)?.length ? "taken" : undefined;
 }
 
 function places(url: URL, named: string | undefined): URL[] {
@@ -68,12 +82,12 @@ function trimmed(url: URL): string {
   return (url.origin + url.pathname).replace(/\/$/, "") + url.search;
 }
 
-async function readChallenge(
+async function askUnauthorized(
   world: World,
   url: URL,
   headers: Readonly<Record<string, Hidden>>,
   tls: Tls | undefined,
-): Promise<{ resourceMetadata?: string; scope?: string }> {
+): Promise<Challenge> {
   const own = Object.entries(headers).map(([name, value]) => [name, value.reveal()]);
   const response = await world.outbound
     .fetch(url, {
@@ -92,13 +106,6 @@ async function readChallenge(
     .catch((error: unknown) => {
       throw unreachable(error, url);
     });
-  if (response.status !== 401 && response.status !== 403) return {};
-  const header = (response.headers.get("www-authenticate") ?? "").slice(0, MAX_CHALLENGE);
-  return { resourceMetadata: parameter(header, "resource_metadata"), scope: parameter(header, "scope") };
-}
-
-/** A quoted or bare auth-param (RFC 9110 §11.2) of the first challenge that has it. */
-function parameter(header: string, name: string): string | undefined {
-  const match = new RegExp(`(?:^|[\\s,])${name}\\s*=\\s*(?:"([^"\\\\]*)"|([^\\s,"]+))`, "i").exec(header);
-  return match?.[1] ?? match?.[2];
+  const refused = response.status === 401 || response.status === 403;
+  return readChallenge(refused ? response.headers.get("www-authenticate") : undefined);
 }

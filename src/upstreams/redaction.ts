@@ -45,6 +45,8 @@ function fresh(value: string, param: string): Hidden {
 interface Aim extends Pick<Upstream, "oauth" | "headers" | "tls"> {
   clientSecret: Hidden | "keep" | null;
   privateKey: Hidden | "keep" | null;
+  assertion?: Hidden | "keep" | null;
+  idpSecret?: Hidden | "keep" | null;
 }
 
 /**
@@ -54,7 +56,8 @@ interface Aim extends Pick<Upstream, "oauth" | "headers" | "tls"> {
  */
 export function refuseReaimedSecret(before: Upstream, after: Aim): void {
   if (!sameTls(before.tls, after.tls)) refuseKept(before, after);
-  if (after.clientSecret !== "keep" && after.privateKey !== "keep") return;
+  const kept = secretFields.find(([secret]) => after[secret] === "keep");
+  if (!kept) return;
   const [was, is] = [before.oauth, after.oauth];
   const fields = [
     "authorizeUrl",
@@ -64,8 +67,9 @@ export function refuseReaimedSecret(before: Upstream, after: Aim): void {
     "resource",
     "profile",
   ] as const;
-  if (fields.every((field) => was?.[field] === is?.[field])) return;
-  const field = after.clientSecret === "keep" ? "client_secret" : "private_key";
+  if (fields.every((field) => was?.[field] === is?.[field]) && was?.idp?.tokenUrl === is?.idp?.tokenUrl)
+    return;
+  const [, field] = kept;
   throw new Problem(
     "invalid",
     "secret_required",
@@ -74,14 +78,20 @@ export function refuseReaimedSecret(before: Upstream, after: Aim): void {
   );
 }
 
+const secretFields = [
+  ["clientSecret", "client_secret"],
+  ["privateKey", "private_key"],
+  ["assertion", "assertion"],
+  ["idpSecret", "idp.client_secret"],
+] as const;
+
 function refuseKept(before: Upstream, after: Aim): void {
   const header = Object.keys(after.headers).find((name) => after.headers[name] === before.headers[name]);
   const key = after.tls?.settings.clientKeyPem;
   const kept = [
     header !== undefined && `headers.${header}`,
     key !== undefined && key === before.tls?.settings.clientKeyPem && "tls_config.client_key_pem",
-    after.clientSecret === "keep" && "oauth_config.client_secret",
-    after.privateKey === "keep" && "oauth_config.private_key",
+    ...secretFields.map(([secret, field]) => after[secret] === "keep" && `oauth_config.${field}`),
   ].find((param) => param !== false);
   if (!kept) return;
   const message = `tls_config changes: enter ${kept} again.`;

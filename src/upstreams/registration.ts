@@ -17,6 +17,7 @@ import {
   type Tls,
   type World,
 } from "../base/index.ts";
+import { type Management, readManagement } from "./client-deletion.ts";
 import { privateKeyJwt } from "./client-key.ts";
 import { unreachable } from "./fetch-json.ts";
 import type { ClientSource } from "./oauth-records.ts";
@@ -33,6 +34,8 @@ export interface Registration {
   authMethod: AuthMethod;
   /** Milliseconds since 1970; from then on a new registration is needed. */
   secretExpiresAt?: number;
+  /** Absent: the server lets nobody manage it (RFC 7592), or it was not registered dynamically. */
+  management?: Management;
 }
 
 export interface RegistrationRequest {
@@ -41,6 +44,8 @@ export interface RegistrationRequest {
   redirectUri: string;
   documentUrl: string;
   scopes: readonly string[];
+  /** What may be asked for later, when an upstream wants more for one of its tools. */
+  furtherScopes?: readonly string[];
   facts?: ProviderFacts;
   /** The upstream's. */
   tls?: Tls;
@@ -57,10 +62,13 @@ export async function register(
     const authMethod = givenMethod(oauth, server, request.facts);
     return { clientId: oauth.clientId, clientSource: "given", authMethod };
   }
+  // The JWT says who we are; a server that wants a client id as well gets the one that we have everywhere.
+  if (oauth.grantType === "jwt_bearer" || oauth.grantType === "token_exchange")
+    return { clientId: request.documentUrl, clientSource: "cimd", authMethod: "none" };
   // The id is the document's address, and an authorization server reads https only.
   if (server.client_id_metadata_document_supported && request.documentUrl.startsWith("https:"))
     return { clientId: request.documentUrl, clientSource: "cimd", authMethod: "none" };
-  if (server.registration_endpoint) return dynamic(world, settings, request);
+  if (server.registration_endpoint) return registerDynamically(world, settings, request);
   throw new Problem(
     "unprocessable",
     "client_registration_required",
@@ -82,12 +90,29 @@ export function clientMetadata(settings: Settings, redirectUri: string) {
   };
 }
 
-async function dynamic(
+/** RFC 7591 §2: `scope` is what the client may ask for at all. A server that gives us so much to nobody is asked for less. */
+async function registerDynamically(
   world: World,
   settings: Settings,
   request: RegistrationRequest,
 ): Promise<Registration> {
-  const { server, redirectUri, scopes } = request;
+  const { scopes, furtherScopes = [] } = request;
+  const all = [...new Set([...scopes, ...furtherScopes])];
+  if (scopes.length === 0 || all.length === scopes.length) return dynamic(world, settings, request, scopes);
+  return dynamic(world, settings, request, all).catch((error: unknown) => {
+    if (error instanceof Problem && error.kind === "unprocessable")
+      return dynamic(world, settings, request, scopes);
+    throw error;
+  });
+}
+
+async function dynamic(
+  world: World,
+  settings: Settings,
+  request: RegistrationRequest,
+  scopes: readonly string[],
+): Promise<Registration> {
+  const { server, redirectUri } = request;
   const endpoint = new URL(server.registration_endpoint!);
   try {
     const response = await dynamicClientRegistrationRequest(
@@ -138,6 +163,7 @@ function readRegistration(client: Client, request: RegistrationRequest): Registr
     authMethod: secret === undefined ? "none" : answeredMethod(client.token_endpoint_auth_method, server),
     // RFC 7591 §3.2.1: seconds; 0 is never.
     secretExpiresAt: typeof expires === "number" && expires > 0 ? expires * 1000 : undefined,
+    management: readManagement(client, new URL(server.registration_endpoint!)),
   };
 }
 

@@ -47,6 +47,7 @@ async function application(allow: string[] = []) {
   closing.push(() => tools.settled());
   const routes = upstreamRoutes({
     settings,
+    database,
     upstreams,
     oauth: new UpstreamOAuth(parts),
     tools,
@@ -234,7 +235,7 @@ it("per_user_oauth: discovery first, then pending_oauth, then complete when the 
 
 it("UP-32 a tool list that fails says so in our words and keeps the last one", async () => {
   const { call, state, upstreams, tools, world } = await application();
-  const { body } = await call("POST", "/api/mcp/client", plain);
+  const { body } = await call("POST", "/api/mcp/client", { ...plain, tools_to_execute: ["*", "new"] });
   await tools.settled();
   const path = `/api/mcp/client/${body.mcp_client_id}/refresh-tools`;
   state.probe = () => Promise.reject(new Error("<script>internal</script>"));

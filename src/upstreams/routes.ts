@@ -7,6 +7,7 @@ import type { AdministrationParts } from "./administration-parts.ts";
 import { clientDocument, shownUpstream, upstreamAnswer } from "./answers.ts";
 import { consentRoutes } from "./consent-routes.ts";
 import { definitionBody, definitionPatch } from "./definition.ts";
+import { toolRoutes } from "./tool-routes.ts";
 import { authTypes, connectionTypes, type Upstream, upstreamStates } from "./upstream.ts";
 import { clientRow, visibleRow } from "./view.ts";
 
@@ -30,6 +31,7 @@ export function upstreamRoutes(parts: AdministrationParts): Route[] {
     ...changeRoutes(administration),
     ...connectionRoutes(administration),
     ...consentRoutes(parts),
+    ...toolRoutes(parts),
     clientDocumentRoute(parts),
   ];
 }
@@ -138,7 +140,8 @@ function connectionRoutes(administration: Administration): Route[] {
       params: id,
       refuses: [409, 422, 502, 504],
       answers: { 200: { description: "It answers, or an account is needed first", schema: upstreamAnswer } },
-      handle: async ({ params }) => json(await administration.reconnect(params.id)),
+      handle: async ({ params, caller, requestId }) =>
+        json(await administration.reconnect(params.id, { caller, requestId })),
     }),
     route({
       ...adminWrite,

@@ -1,4 +1,4 @@
-import { Hidden, type Seal, type SealContext, type Settings } from "../base/index.ts";
+import { Hidden, type Seal, type SealContext, type Settings, type ToolPinPolicy } from "../base/index.ts";
 import type { Row } from "../db/index.ts";
 import type { Definition } from "./definition.ts";
 import type { StdioSettings } from "./stdio.ts";
@@ -23,6 +23,7 @@ interface StoredDefinition {
   allowedExtraHeaders: string[];
   timeoutMs?: number;
   syncIntervalMs?: number;
+  toolPins?: ToolPinPolicy;
 }
 
 /** The columns of `oauth_configs` that an upstream shows. */
@@ -58,6 +59,8 @@ export function readUpstream(row: UpstreamRow, seal: Seal, settings: Settings): 
     era: row.era ?? undefined,
     tools: row.tools_json ? (JSON.parse(row.tools_json) as ToolDefinition[]) : [],
     features: row.features_json ? (JSON.parse(row.features_json) as Features) : undefined,
+    heldTools: row.held_tools,
+    toolsApprovedAt: row.tools_approved_at ?? undefined,
     toolsSyncedAt: row.tools_synced_at ?? undefined,
     // The gateway's own may change while it runs.
     get timeoutMs() {
@@ -65,6 +68,9 @@ export function readUpstream(row: UpstreamRow, seal: Seal, settings: Settings): 
     },
     get syncIntervalMs() {
       return stored.syncIntervalMs ?? settings.toolSyncIntervalMs;
+    },
+    get toolPins() {
+      return stored.toolPins ?? settings.toolPins;
     },
     oauth: stored.oauth,
     oauthConfigId: row.oauth_config_id ?? undefined,
@@ -76,10 +82,12 @@ export function readUpstream(row: UpstreamRow, seal: Seal, settings: Settings): 
   };
 }
 
-/** The times an administrator gave, apart from the gateway's own settings. */
-export function ownTimes(row: UpstreamRow): Pick<StoredDefinition, "timeoutMs" | "syncIntervalMs"> {
-  const { timeoutMs, syncIntervalMs } = JSON.parse(row.definition_json) as StoredDefinition;
-  return { timeoutMs, syncIntervalMs };
+/** What an administrator gave for this upstream, apart from the gateway's own settings. */
+export function ownSettings(
+  row: UpstreamRow,
+): Pick<StoredDefinition, "timeoutMs" | "syncIntervalMs" | "toolPins"> {
+  const { timeoutMs, syncIntervalMs, toolPins } = JSON.parse(row.definition_json) as StoredDefinition;
+  return { timeoutMs, syncIntervalMs, toolPins };
 }
 
 /** The columns a definition decides. */
@@ -92,6 +100,7 @@ export function definitionColumns(id: string, definition: Definition, seal: Seal
     allowedExtraHeaders: definition.allowedExtraHeaders,
     timeoutMs: definition.timeoutMs,
     syncIntervalMs: definition.syncIntervalMs,
+    toolPins: definition.toolPins,
   };
   return {
     name: definition.name,

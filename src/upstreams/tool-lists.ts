@@ -1,10 +1,11 @@
 import { type Owner, Problem, type World } from "../base/index.ts";
+import { Announcements } from "./announcements.ts";
 import {
   type Features,
+  obtainsOwnToken,
   sharedOwner,
   type ToolDefinition,
   type Upstream,
-  usesClientCredentials,
 } from "./upstream.ts";
 import type { Upstreams } from "./upstreams.ts";
 
@@ -30,11 +31,13 @@ const LONGEST_RETRY_MS = 60_000;
 export class ToolLists {
   readonly #parts: ToolListsParts;
   readonly #running = new Map<string, Promise<void>>();
+  readonly #announcements: Announcements;
   /** Who connected an account while a list was being read, by upstream. */
   readonly #connected = new Map<string, Owner>();
 
   constructor(parts: ToolListsParts) {
     this.#parts = parts;
+    this.#announcements = new Announcements((id, owner) => void this.#reread(id, owner as Owner | undefined));
   }
 
   /** Reads one upstream's list now; one at a time per upstream. Never throws: a failure is recorded on the upstream. */
@@ -70,6 +73,11 @@ export class ToolLists {
     if (await this.#parts.hasCredential(owner, id)) await this.refresh(id, owner);
   }
 
+  /** The upstream said to `owner`, or to anybody, that a list of it changed: it is read again behind, soon, and not too often. */
+  announced(id: string, owner?: Owner): void {
+    this.#announcements.take(id, owner);
+  }
+
   /** Reads every list that is due, a few at once; called by a timer. Resolves when they are through. */
   async refreshDue(): Promise<void> {
     const now = this.#now();
@@ -85,6 +93,18 @@ export class ToolLists {
     while (this.#running.size > 0) await Promise.all(this.#running.values());
   }
 
+  /** Announces and reads nothing any more; resolves when nothing is being read. */
+  close(): Promise<void> {
+    this.#announcements.close();
+    return this.settled();
+  }
+
+  /** What is being read may have been read before the change. */
+  async #reread(id: string, owner: Owner | undefined): Promise<void> {
+    await this.#running.get(id);
+    await this.refresh(id, owner);
+  }
+
   /** The credential that a list is read with may end meanwhile: a consent's moves to its person at the submit. */
   async #readUntilCurrent(id: string, owner: Owner | undefined): Promise<void> {
     await this.#refresh(id, owner);
@@ -98,6 +118,7 @@ export class ToolLists {
   async #refresh(id: string, owner: Owner | undefined): Promise<void> {
     const { world, upstreams } = this.#parts;
     const upstream = upstreams.find(id);
+    if (!upstream) this.#announcements.forget(id);
     if (!upstream || upstream.disabled) return;
     try {
       const by = await this.#owner(upstream, owner);
@@ -135,16 +156,19 @@ export class ToolLists {
     });
   }
 
-  /** For a per-person upstream: who was named, else the administrator's credential that only lists tools. */
+  /**
+   * For a per-person upstream: the administrator's credential that only lists tools, else who was named. People may be
+   * shown different definitions, and the list would be another with each of them (decision 20).
+   */
   async #owner(upstream: Upstream, named: Owner | undefined): Promise<Owner | undefined> {
-    if (!upstream.perUser || named) return named;
+    if (!upstream.perUser) return named;
     const owner: Owner = { mode: "discovery", id: upstream.id };
-    return (await this.#parts.hasCredential(owner, upstream.id)) ? owner : undefined;
+    return (await this.#parts.hasCredential(owner, upstream.id)) ? owner : named;
   }
 
   /** Whether the shared credential is there, or can be had without a person. What is dead waits for an administrator. */
   async #isShared(upstream: Upstream): Promise<boolean> {
-    if (usesClientCredentials(upstream)) return upstream.state !== "needs_reauth";
+    if (obtainsOwnToken(upstream)) return upstream.state !== "needs_reauth";
     return this.#parts.hasCredential(sharedOwner(upstream), upstream.id);
   }
 

@@ -1,6 +1,7 @@
-import type { Hidden, Owner, Tls } from "../base/index.ts";
+import type { Hidden, Owner, Tls, ToolPinPolicy } from "../base/index.ts";
 import type { Tx } from "../db/index.ts";
 import type { StdioSettings } from "./stdio.ts";
+import type { ToolChange } from "./tool-versions.ts";
 
 export const authTypes = [
   "none",
@@ -49,9 +50,22 @@ export interface Features {
   readonly prompts: readonly FeatureDefinition[];
 }
 
-/** `client_credentials` (RFC 6749 §4.4): the gateway's own token, nobody consents. */
-export const grantTypes = ["authorization_code", "client_credentials"] as const;
+/**
+ * All but the first: the gateway's own token, nobody consents. `client_credentials` (RFC 6749 §4.4); `jwt_bearer`: a workload's
+ * JWT is shown (RFC 7523 §2.1); `token_exchange`: an identity assertion is exchanged at the identity provider for such a JWT
+ * (RFC 8693, ID-JAG).
+ */
+export const grantTypes = [
+  "authorization_code",
+  "client_credentials",
+  "jwt_bearer",
+  "token_exchange",
+] as const;
 export type GrantType = (typeof grantTypes)[number];
+
+/** RFC 8693 §3: what an identity assertion is, by the last word of its URN. */
+export const subjectTokenTypes = ["id_token", "refresh_token", "access_token", "saml2", "jwt"] as const;
+export type SubjectTokenType = (typeof subjectTokenTypes)[number];
 
 export const authMethods = ["client_secret_basic", "client_secret_post", "private_key_jwt"] as const;
 
@@ -77,6 +91,15 @@ export interface OAuthSettings {
   resource?: string;
   /** The provider whose profile counts; absent: the one that is recognised. */
   profile?: string;
+  /** Whether tokens are bound to a key (RFC 9449); absent: where the upstream takes such tokens. */
+  dpop?: boolean;
+  /** What is shown for a token of the gateway's own, sealed in the database; or read from a file when it is needed. */
+  hasAssertion?: boolean;
+  assertionFile?: string;
+  /** Absent: `id_token`. */
+  subjectTokenType?: SubjectTokenType;
+  /** Where an identity assertion is exchanged, and who we are there. */
+  idp?: { tokenUrl: string; clientId: string; hasClientSecret: boolean };
   /** `own`: a redirect URI for this upstream alone; `shared`: the fixed one, for clients registered so. */
   redirect: "own" | "shared";
 }
@@ -117,7 +140,14 @@ export interface Upstream {
   /** Rises with every change of address or authorization; late writers and pools compare it. */
   readonly generation: number;
   readonly era?: Era;
+  /** As clients see them: approved definitions only. */
   readonly tools: readonly ToolDefinition[];
+  /** What becomes of a tool whose definition changes. */
+  readonly toolPins: ToolPinPolicy;
+  /** How many definitions wait for an administrator. */
+  readonly heldTools: number;
+  /** Absent until a list was approved by being read first. */
+  readonly toolsApprovedAt?: number;
   /** Absent until it was asked. */
   readonly features?: Features;
   readonly toolsSyncedAt?: number;
@@ -136,8 +166,8 @@ export interface Upstream {
 }
 
 /** Whether the gateway obtains the shared credential by itself. */
-export function usesClientCredentials({ oauth }: { oauth?: Pick<OAuthSettings, "grantType"> }): boolean {
-  return oauth?.grantType === "client_credentials";
+export function obtainsOwnToken({ oauth }: { oauth?: Pick<OAuthSettings, "grantType"> }): boolean {
+  return oauth?.grantType !== undefined && oauth.grantType !== "authorization_code";
 }
 
 /** Whose the credential of an `oauth` upstream is: the upstream's own. No person has it, and it lists tools too. */
@@ -145,10 +175,17 @@ export function sharedOwner(upstream: { id: string }): Owner {
   return { mode: "shared", id: upstream.id };
 }
 
+/** Definitions of its tools that wait for an administrator from now on, and those that counted at once. */
+export interface ToolNews {
+  held: readonly ToolChange[];
+  followed: readonly ToolChange[];
+}
+
 /** What must follow a change of an upstream, in the same transaction; handed over in app.ts. */
 export interface UpstreamListener {
   changed?(tx: Tx, before: Upstream, after: Upstream): Promise<void>;
   deleted?(tx: Tx, upstream: Upstream): Promise<void>;
+  toolsChanged?(tx: Tx, upstream: Upstream, news: ToolNews): Promise<void>;
 }
 
 /**
@@ -188,5 +225,10 @@ function authorizationOf(upstream: Upstream): string {
     oauth?.resource,
     oauth?.redirect,
     oauth?.profile,
+    oauth?.dpop,
+    oauth?.assertionFile,
+    oauth?.subjectTokenType,
+    oauth?.idp?.tokenUrl,
+    oauth?.idp?.clientId,
   ]);
 }

@@ -1,17 +1,20 @@
-import { type RawBuilder, sql } from "kysely";
+import { sql } from "kysely";
 import { newId, Problem, type Seal, type Settings, sameTls, type World } from "../base/index.ts";
-import type { Database, Row, Tx } from "../db/index.ts";
+import type { Database, Outbox, Tx } from "../db/index.ts";
 import { checkDefinition, type Definition, type DefinitionBody, type DefinitionPatch } from "./definition.ts";
 import { lostFailure } from "./lost-credential.ts";
 import { OAuthRecords, type RecordedOAuth } from "./oauth-records.ts";
 import { mergePatch } from "./patch.ts";
 import { definitionColumns, readUpstream, type UpstreamRow } from "./rows.ts";
 import { Snapshot } from "./snapshot.ts";
+import { ToolPins, type UpstreamColumns } from "./tool-pins.ts";
+import { forgetOffers } from "./tool-version-rows.ts";
 import {
   authorizationMoved,
   type Era,
   type Failure,
   type Features,
+  obtainsOwnToken,
   type Source,
   sameHeaderKeys,
   type ToolDefinition,
@@ -26,9 +29,9 @@ export interface UpstreamsParts {
   database: Database;
   seal: Seal;
   settings: Settings;
+  /** For what authorization servers are told when an upstream is deleted or becomes another. */
+  outbox?: Outbox;
 }
-
-type Changes = { [column in keyof Row<"upstreams">]?: Row<"upstreams">[column] | RawBuilder<never> };
 
 /** Work of the caller that belongs into the same transaction (for example the keys named in `vk_configs`). */
 export type Also = (tx: Tx, upstream: Upstream) => Promise<void>;
@@ -37,6 +40,7 @@ export type Also = (tx: Tx, upstream: Upstream) => Promise<void>;
 export class Upstreams {
   /** What must follow a change, inside its transaction; filled in app.ts. */
   readonly listeners: UpstreamListener[] = [];
+  readonly pins: ToolPins;
   readonly #world: World;
   readonly #database: Database;
   readonly #seal: Seal;
@@ -51,6 +55,13 @@ export class Upstreams {
     this.#settings = parts.settings;
     this.#records = new OAuthRecords(parts);
     this.#snapshot = new Snapshot(parts);
+    this.pins = new ToolPins({
+      ...parts,
+      listeners: this.listeners,
+      locked: async (tx, id) => readUpstream(await this.#lockedRow(tx, id), this.#seal, this.#settings),
+      note: (tx, id) => this.#note(tx, id),
+      settled: () => this.#snapshot.settled(),
+    });
   }
 
   /** Reads all upstreams into memory; once, before anything else is asked. */
@@ -135,6 +146,8 @@ export class Upstreams {
       const before = await this.#read(tx, id);
       await also?.(tx, before);
       for (const listener of this.listeners) await listener.deleted?.(tx, before);
+      const oauth = await this.#records.find(tx, id);
+      if (oauth) await this.#records.retire(tx, oauth);
       await tx.deleteFrom("upstreams").where("id", "=", id).execute();
       await this.#note(tx, id);
     });
@@ -145,10 +158,12 @@ export class Upstreams {
     if (this.find(id)?.era !== era) await this.#set(id, { era });
   }
 
-  /** A tool list was read: the upstream is healthy. Without `features` those stay as they were. */
+  /**
+   * A tool list was read: the upstream is healthy, and what differs from what was approved is held. Without `features`
+   * those stay as they were. Throws 404.
+   */
   async recordTools(id: string, tools: readonly ToolDefinition[], features?: Features): Promise<void> {
-    await this.#set(id, {
-      tools_json: JSON.stringify(tools),
+    await this.pins.record(id, tools, {
       ...(features && { features_json: JSON.stringify(features) }),
       tools_synced_at: this.#world.now().getTime(),
       // Read with a credential that died meanwhile: only a new one ends that.
@@ -251,6 +266,10 @@ export class Upstreams {
     const addressed = before.url.href !== after.url.href;
     const reheaded = headersOf(before) !== headersOf(after) || !sameHeaderKeys(before, after);
     const otherwise = reheaded || !sameTls(before.tls, after.tls);
+    // Attack case MC-21: another address may not bring other tools under the names that were approved.
+    if (addressed) await forgetOffers(tx, before.id);
+    if (before.toolPins !== after.toolPins || `${before.toolsToExecute}` !== `${after.toolsToExecute}`)
+      await this.pins.relist(tx, after);
     const changed =
       moved || otherwise || JSON.stringify(definitionOf(before)) !== JSON.stringify(definitionOf(after));
     if (!changed) return after;
@@ -260,7 +279,7 @@ export class Upstreams {
         updated_at: this.#world.now().getTime(),
         ...(moved || otherwise ? { generation: before.generation + 1 } : {}),
         ...(moved ? { state: "pending_verification", failure_json: null } : {}),
-        ...(addressed ? { era: null, tools_json: null, features_json: null, tools_synced_at: null } : {}),
+        ...(addressed ? unread : {}),
       })
       .where("id", "=", before.id)
       .execute();
@@ -270,7 +289,9 @@ export class Upstreams {
   async #writeOAuth(tx: Tx, before: Upstream, definition: Definition): Promise<void> {
     const row = await this.#records.find(tx, before.id);
     if (!definition.oauth) {
-      if (row) await tx.deleteFrom("oauth_configs").where("id", "=", row.id).execute();
+      if (!row) return;
+      await this.#records.retire(tx, row);
+      await tx.deleteFrom("oauth_configs").where("id", "=", row.id).execute();
       return;
     }
     if (!row) {
@@ -283,7 +304,8 @@ export class Upstreams {
       await this.#records.reset(tx, row, definition);
       return;
     }
-    if (definition.oauth.clientId) await this.#records.keepProof(tx, row, before.oauth, definition);
+    if (definition.oauth.clientId || obtainsOwnToken(definition))
+      await this.#records.keepProof(tx, row, before.oauth, definition);
     // The next person is asked for these; who connected before keeps what was granted then.
     const { scopes } = definition.oauth;
     if (scopes.length > 0) await this.#records.setScopes(tx, row, scopes);
@@ -300,10 +322,8 @@ export class Upstreams {
         state: "pending_verification",
         failure_json: null,
         generation: 1,
-        era: null,
-        tools_json: null,
-        features_json: null,
-        tools_synced_at: null,
+        tools_approved_at: null,
+        ...unread,
         created_at: now,
         updated_at: now,
       })
@@ -318,7 +338,7 @@ export class Upstreams {
     if (taken) throw nameTaken();
   }
 
-  async #set(id: string, values: Changes): Promise<void> {
+  async #set(id: string, values: UpstreamColumns): Promise<void> {
     await this.#database.transaction(async (tx) => {
       const result = await tx.updateTable("upstreams").set(values).where("id", "=", id).executeTakeFirst();
       if (result.numUpdatedRows > 0n) await this.#note(tx, id);
@@ -345,6 +365,9 @@ export class Upstreams {
     return this.#database.changes.note(tx, "upstream", id, this.#world.now().getTime());
   }
 }
+
+/** Nothing was asked at this address yet. */
+const unread = { era: null, tools_json: null, held_tools: 0, features_json: null, tools_synced_at: null };
 
 function headersOf(upstream: Upstream): string {
   return JSON.stringify(Object.entries(upstream.headers).map(([name, value]) => [name, value.reveal()]));

@@ -1,7 +1,7 @@
 import type { DefinitionBody } from "./definition.ts";
 import { redacted } from "./redaction.ts";
 import { tlsConfigOf } from "./tls-config.ts";
-import { type Upstream, usesClientCredentials } from "./upstream.ts";
+import { obtainsOwnToken, type Upstream } from "./upstream.ts";
 
 const MINUTE_MS = 60_000;
 
@@ -28,6 +28,7 @@ export function definitionOf(upstream: Upstream): DefinitionView {
     allow_on_all_virtual_keys: upstream.allowOnAllVirtualKeys,
     tool_execution_timeout: upstream.timeoutMs / 1000,
     tool_sync_interval: upstream.syncIntervalMs / MINUTE_MS,
+    tool_pins: upstream.toolPins,
     disabled: upstream.disabled,
   };
 }
@@ -49,7 +50,16 @@ function oauthOf(upstream: Upstream): NonNullable<DefinitionBody["oauth_config"]
     resource: oauth.resource,
     redirect: oauth.redirect,
     profile: oauth.profile,
-    redirect_uri: usesClientCredentials(upstream) ? undefined : upstream.redirectUri,
+    dpop: oauth.dpop,
+    assertion: oauth.hasAssertion ? redacted : undefined,
+    assertion_file: oauth.assertionFile,
+    subject_token_type: oauth.subjectTokenType,
+    idp: oauth.idp && {
+      token_url: oauth.idp.tokenUrl,
+      client_id: oauth.idp.clientId,
+      client_secret: oauth.idp.hasClientSecret ? redacted : undefined,
+    },
+    redirect_uri: obtainsOwnToken(upstream) ? undefined : upstream.redirectUri,
   };
 }
 
@@ -66,6 +76,7 @@ export function clientRow(upstream: Upstream, keyConfigs: KeyConfigView[]) {
     config: definitionOf(upstream),
     source: upstream.source,
     tools: upstream.tools,
+    held_tools: upstream.heldTools,
     tools_synced_at: time(upstream.toolsSyncedAt),
     state: upstream.state,
     ...(failure ? { last_failure: { ...failure, at: time(failure.at) } } : {}),

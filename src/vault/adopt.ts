@@ -5,7 +5,7 @@ import type { NewSecret } from "./credential.ts";
 import { noteBinding, type VaultParts } from "./parts.ts";
 import { putCredential } from "./put.ts";
 import { disownSecret } from "./revocation.ts";
-import { openSecret, type Secret } from "./secret.ts";
+import { listOf, openSecret, type Secret } from "./secret.ts";
 
 /**
  * Moves what was connected during a consent to the identity it was for, in the transaction of the submit. The secret is
@@ -72,7 +72,9 @@ function given(row: Row<"credentials">, secret: Secret): NewSecret {
     refreshToken: secret.refreshToken,
     issuer: secret.issuer,
     expiresAt: row.expires_at ?? undefined,
-    scopes: row.scopes_json === null ? undefined : JSON.parse(row.scopes_json),
+    scopes: listOf(row.scopes_json),
+    askedScopes: listOf(row.asked_scopes_json),
+    proofKey: secret.proofKey,
     subject: row.subject ?? undefined,
     subjectName: row.subject_name ?? undefined,
     oauthConfigId: row.oauth_config_id ?? "",

@@ -1,4 +1,5 @@
-import type { Credential } from "./credential.ts";
+import type { ProofKey } from "../base/index.ts";
+import type { Credential, Opened } from "./credential.ts";
 import type { Secret } from "./secret.ts";
 
 /** An opened, usable credential. Times in milliseconds since 1970. */
@@ -9,6 +10,10 @@ export interface Warm {
   refreshAt: number;
   /** A refresh failed for now; not before this time again. */
   refreshAfter: number;
+  /** What it is handed out as, made once. */
+  opened?: Opened;
+  /** The key of tokens that are bound to one (RFC 9449), with the nonces it met. */
+  key?: ProofKey;
 }
 
 const CAPACITY = 20_000;

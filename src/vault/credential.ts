@@ -1,4 +1,5 @@
 import type { Hidden, Owner } from "../base/index.ts";
+import type { GrantType } from "../upstreams/index.ts";
 
 export type CredentialStatus = "active" | "needs_reauth" | "needs_update";
 
@@ -17,6 +18,10 @@ export interface Credential {
   generation: number;
   expiresAt?: number;
   scopes?: readonly string[];
+  /** What was asked for when it was given. */
+  askedScopes?: readonly string[];
+  /** What its upstream wants for calls that it refused; asked for at the next consent. */
+  wantedScopes?: readonly string[];
   /** The provider's own id of the account, when it told us one. */
   subject?: string;
   /** What the provider calls it, for people to read. */
@@ -27,6 +32,9 @@ export interface Credential {
   lastRefreshedAt?: number;
 }
 
+/** How a token of the gateway's own is obtained. */
+export type OwnGrant = Exclude<GrantType, "authorization_code">;
+
 /** What a provider or a person gave us, on its way into the store. `expiresAt` in milliseconds since 1970. */
 export type NewSecret =
   | {
@@ -35,11 +43,14 @@ export type NewSecret =
       refreshToken?: Hidden;
       expiresAt?: number;
       scopes?: readonly string[];
+      askedScopes?: readonly string[];
+      /** Set: the tokens are bound to this key (RFC 9449), as `ProofKey` gave it. */
+      proofKey?: Hidden;
       subject?: string;
       subjectName?: string;
       oauthConfigId: string;
-      /** Set: obtained with our own client credentials, and again in the same way (RFC 6749 §4.4). */
-      grant?: "client_credentials";
+      /** Set: obtained by ourselves, and again in the same way. */
+      grant?: OwnGrant;
       /** Whose token it is. A refresh token is never sent to another issuer (MCP authorization, server binding). */
       issuer?: string;
     }
@@ -65,4 +76,10 @@ export type Opened =
 /** The key of a binding in caches and on the change topic `credential`. */
 export function bindingKey(owner: Owner, upstreamId: string, account: string): string {
   return `${owner.mode}:${owner.id}:${upstreamId}:${account}`;
+}
+
+/** Whether its upstream waits for a consent to more than was asked for (MCP "Step-Up Authorization Flow"). */
+export function waitsForScopes({ askedScopes, scopes = [], wantedScopes = [] }: Credential): boolean {
+  const asked = askedScopes ?? scopes;
+  return wantedScopes.some((scope) => !asked.includes(scope));
 }

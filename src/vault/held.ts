@@ -28,6 +28,7 @@ export interface HeldData extends FlowData {
   now: Account;
   expires_at?: number;
   scopes?: string[];
+  asked_scopes?: string[];
   oauth_config_id: string;
   issuer?: string;
 }
@@ -64,16 +65,18 @@ export async function holdSecret(
     now: { subject: secret.subject, name: secret.subjectName },
     expires_at: secret.expiresAt,
     scopes: secret.scopes && [...secret.scopes],
+    asked_scopes: secret.askedScopes && [...secret.askedScopes],
     oauth_config_id: secret.oauthConfigId,
     issuer: secret.issuer,
   };
   const refresh = secret.refreshToken && { refresh: secret.refreshToken.reveal() };
+  const key = secret.proofKey && { proof_key: secret.proofKey.reveal() };
   return parts.flows.start(tx, {
     kind: "swap",
     ...binding,
     parentId: linkId,
     data,
-    secret: { access: secret.accessToken.reveal(), ...refresh },
+    secret: { access: secret.accessToken.reveal(), ...refresh, ...key },
   });
 }
 
@@ -149,13 +152,15 @@ function read(flow: HeldFlow): Held {
   const { owner, upstreamId, account, parentId, data } = flow;
   if (!owner || upstreamId === undefined || parentId === undefined)
     throw new Error("a held secret of nobody");
-  const { access, refresh } = flow.secret();
+  const { access, refresh, proof_key } = flow.secret();
   const secret: NewSecret = {
     kind: "oauth",
     accessToken: new Hidden(access!),
     refreshToken: refresh === undefined ? undefined : new Hidden(refresh),
     expiresAt: data.expires_at,
     scopes: data.scopes,
+    askedScopes: data.asked_scopes,
+    proofKey: proof_key === undefined ? undefined : new Hidden(proof_key),
     subject: data.now.subject,
     subjectName: data.now.name,
     oauthConfigId: data.oauth_config_id,

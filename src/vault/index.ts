@@ -12,6 +12,7 @@ export {
   type NeedsUserReason,
   type NewSecret,
   type Opened,
+  waitsForScopes,
 } from "./credential.ts";
 export type { Account, Held, HeldData } from "./held.ts";
 export type { ProviderAuthorization, VaultParts } from "./parts.ts";
@@ -25,3 +26,4 @@ export {
 } from "./session-list.ts";
 export { readTokenAnswer, type Token, type TokenAnswer } from "./token-answer.ts";
 export { Vault } from "./vault.ts";
+export type { Wanted } from "./wanted-scopes.ts";

@@ -9,7 +9,7 @@ import { Vault } from "./index.ts";
 import { alice, type Bench, bearer, bench, give, hour, row, up1 } from "./vault.suite.ts";
 
 const shared: Owner = { mode: "shared", id: "up1" };
-const own = { id: "up1", oauth: { grantType: "client_credentials" } };
+const own = { id: "up1", oauth: { grantType: "client_credentials" as const } };
 
 /** A vault on the bench's database that may obtain tokens of the gateway's own. */
 function replica(b: Bench, database: Database = b.database, prepare = async () => b.provider.authorization) {

@@ -1,19 +1,21 @@
 import { Hidden, type Owner, Problem } from "../base/index.ts";
+import { type GrantType, obtainsOwnToken } from "../upstreams/index.ts";
+import type { OwnGrant } from "./credential.ts";
 import type { VaultParts } from "./parts.ts";
 import { putCredential } from "./put.ts";
 
 /** What opening needs of an upstream. */
 export interface OpenedUpstream {
   id: string;
-  /** `client_credentials`: the shared credential is one that we obtain ourselves. */
-  oauth?: { grantType?: string };
+  /** All but `authorization_code`: the shared credential is one that we obtain ourselves. */
+  oauth?: { grantType?: GrantType };
 }
 
 /** After a failure to find the authorization server, so that waiting calls do not ask it one by one. */
 const PAUSE_MS = 5_000;
 
 /**
- * Tokens that the gateway obtains for itself (RFC 6749 §4.4). The row is there before the token, empty and expired, so that
+ * Tokens that the gateway obtains for itself (RFC 6749 §4.4, RFC 7523 §2.1). The row is there before the token, empty and expired, so that
  * the first token is obtained like every later one: by one lease holder on all replicas, and stored before it is used.
  */
 export class OwnTokens {
@@ -26,17 +28,17 @@ export class OwnTokens {
 
   /** Whether a credential that is missing is one of these. */
   concerns(owner: Owner, upstream: OpenedUpstream): boolean {
-    return owner.mode === "shared" && upstream.oauth?.grantType === "client_credentials";
+    return owner.mode === "shared" && obtainsOwnToken(upstream);
   }
 
   /** Makes the row. A number: the authorization server cannot be found now; milliseconds until it may be tried again. */
-  async begin(owner: Owner, { id: upstreamId }: OpenedUpstream): Promise<number | undefined> {
+  async begin(owner: Owner, { id: upstreamId, oauth }: OpenedUpstream): Promise<number | undefined> {
     const paused = (this.#pausedUntil.get(upstreamId) ?? 0) - this.#now();
     if (paused > 0) return paused;
     try {
       const { configId, issuer } = await this.#parts.oauth.prepareOwn!(upstreamId);
       const accessToken = new Hidden("");
-      const grant = "client_credentials" as const;
+      const grant = oauth?.grantType as OwnGrant;
       const secret = {
         kind: "oauth" as const,
         accessToken,

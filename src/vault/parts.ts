@@ -2,7 +2,7 @@ import type * as oauth from "oauth4webapi";
 import type { Audit } from "../audit/index.ts";
 import type { Hidden, Owner, Seal, Tls, World } from "../base/index.ts";
 import type { Database, Db, Flows, Outbox, Tx } from "../db/index.ts";
-import type { AuthMethod, ProviderFacts, Upstreams } from "../upstreams/index.ts";
+import type { AuthMethod, IdentityProvider, ProviderFacts, Upstreams } from "../upstreams/index.ts";
 import { bindingKey } from "./credential.ts";
 
 /** How we are a client of one upstream's authorization server; upstreams/ recorded it. */
@@ -20,6 +20,12 @@ export interface ProviderAuthorization {
   /** Asked for where no person does (RFC 6749 §4.4.2). */
   scopes?: readonly string[];
   resource?: string;
+  /** What is shown for a token of the gateway's own (RFC 7523 §2.1); undefined: it cannot be read now. */
+  assertion?(): Promise<Hidden | undefined>;
+  /** Where it is exchanged first (RFC 8693). */
+  idp?: IdentityProvider;
+  /** Tokens are asked for with a key that they are bound to (RFC 9449). */
+  proofs?: boolean;
   facts?: ProviderFacts;
   /** The upstream's; for a server of the same origin. */
   tls?: Tls;

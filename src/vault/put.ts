@@ -107,6 +107,7 @@ function secretColumns(parts: VaultParts, place: Binding & { id: string }, secre
     subject_name: oauth?.subjectName ?? null,
     expires_at: oauth?.expiresAt ?? null,
     scopes_json: oauth?.scopes ? JSON.stringify(oauth.scopes) : null,
+    asked_scopes_json: oauth?.askedScopes ? JSON.stringify(oauth.askedScopes) : null,
     oauth_config_id: oauth?.oauthConfigId ?? null,
     refresh_holder: null,
     refresh_until: null,

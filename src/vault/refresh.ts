@@ -1,8 +1,8 @@
 import * as oauth from "oauth4webapi";
-import { newId, OutboundError, oauthOptions } from "../base/index.ts";
+import { newId, OutboundError, oauthOptions, ProofKey, proving } from "../base/index.ts";
 import type { NewRow, Row, Tx } from "../db/index.ts";
+import { askForOwn } from "./ask-for-own.ts";
 import type { Warm } from "./cache.ts";
-import { askForOwn } from "./client-credentials.ts";
 import { bindingKey, type Credential } from "./credential.ts";
 import { awaitHolder, returnLease, takeLease } from "./lease.ts";
 import { findById, findRow, noteBinding, type ProviderAuthorization, type VaultParts } from "./parts.ts";
@@ -86,20 +86,20 @@ export class Refresher {
     if (secret.grant) return askForOwn(this.#parts.world, authorization);
     const endpoint = (server.refresh_endpoint as string | undefined) ?? server.token_endpoint!;
     const target = { ...server, token_endpoint: endpoint };
+    // RFC 9449 §5: a refresh token of ours is bound to the key of the tokens that came with it.
+    const key = secret.proofKey && ProofKey.open(secret.proofKey);
+    const options = {
+      ...oauthOptions(this.#parts.world, endpoint, tls, key),
+      // RFC 8707 §2.2: the token is for this upstream only.
+      additionalParameters: resource === undefined ? undefined : { resource },
+    };
+    const token = secret.refreshToken!.reveal();
     try {
-      const response = await oauth.refreshTokenGrantRequest(
-        target,
-        client,
-        clientAuth,
-        secret.refreshToken!.reveal(),
-        {
-          ...oauthOptions(this.#parts.world, endpoint, tls),
-          // RFC 8707 §2.2: the token is for this upstream only.
-          additionalParameters: resource === undefined ? undefined : { resource },
-        },
+      const response = await proving(key, () =>
+        oauth.refreshTokenGrantRequest(target, client, clientAuth, token, options),
       );
       const now = this.#parts.world.now().getTime();
-      return await readTokenAnswer(server, client, response, now, "refresh", facts?.token);
+      return await readTokenAnswer(server, client, response, now, "refresh", facts?.token, key);
     } catch (error) {
       if (error instanceof OutboundError) return { outcome: "unavailable", reason: error.reason };
       throw error;
@@ -113,6 +113,7 @@ export class Refresher {
       ...old,
       accessToken: token.accessToken,
       refreshToken: token.refreshToken ?? old.refreshToken,
+      proofKey: token.proofKey,
       issuedAt: now,
     };
     const columns = {

@@ -1,6 +1,6 @@
 import { Hidden, type Owner, type Seal, SealFault } from "../base/index.ts";
 import type { Row } from "../db/index.ts";
-import type { Credential, NewSecret } from "./credential.ts";
+import type { Credential, NewSecret, OwnGrant } from "./credential.ts";
 
 /** An opened secret, in memory only. `issuer`: whose token it is; it is sent to no other. */
 export type Secret =
@@ -10,8 +10,10 @@ export type Secret =
       refreshToken?: Hidden;
       issuer?: string;
       issuedAt: number;
-      /** Set: a new one is obtained with our own client credentials. */
-      grant?: "client_credentials";
+      /** Set: a new one is obtained by ourselves. */
+      grant?: OwnGrant;
+      /** Set: the tokens are bound to this key (RFC 9449). */
+      proofKey?: Hidden;
     }
   | { kind: "headers"; headers: Readonly<Record<string, Hidden>> };
 
@@ -44,8 +46,8 @@ export function openSecret(
 
 export function secretOf(given: NewSecret, issuedAt: number): Secret {
   if (given.kind === "headers") return { kind: "headers", headers: given.headers };
-  const { accessToken, refreshToken, issuer, grant } = given;
-  return { kind: "oauth", accessToken, refreshToken, issuer, issuedAt, grant };
+  const { accessToken, refreshToken, issuer, grant, proofKey } = given;
+  return { kind: "oauth", accessToken, refreshToken, issuer, issuedAt, grant, proofKey };
 }
 
 /** Whether a new token can be had without a person. */
@@ -66,7 +68,9 @@ export function readCredential(row: Omit<Row<"credentials">, "sealed">): Credent
     orphaned: row.orphaned === 1,
     generation: row.generation,
     expiresAt: row.expires_at ?? undefined,
-    scopes: row.scopes_json === null ? undefined : JSON.parse(row.scopes_json),
+    scopes: listOf(row.scopes_json),
+    askedScopes: listOf(row.asked_scopes_json),
+    wantedScopes: listOf(row.wanted_scopes_json),
     subject: row.subject ?? undefined,
     subjectName: row.subject_name ?? undefined,
     oauthConfigId: row.oauth_config_id ?? undefined,
@@ -74,6 +78,11 @@ export function readCredential(row: Omit<Row<"credentials">, "sealed">): Credent
     updatedAt: row.updated_at,
     lastRefreshedAt: row.last_refreshed_at ?? undefined,
   };
+}
+
+/** A JSON column that holds a list of texts. */
+export function listOf(column: string | null): string[] | undefined {
+  return column === null ? undefined : (JSON.parse(column) as string[]);
 }
 
 function context({ id, owner, upstreamId }: Place): [string, ...string[]] {
@@ -86,7 +95,8 @@ interface PlainOAuth {
   refresh?: string;
   issuer?: string;
   issued_at: number;
-  grant?: "client_credentials";
+  grant?: OwnGrant;
+  proof_key?: string;
 }
 
 interface PlainHeaders {
@@ -106,6 +116,7 @@ function plain(secret: Secret): PlainOAuth | PlainHeaders {
     issuer: secret.issuer,
     issued_at: secret.issuedAt,
     grant: secret.grant,
+    proof_key: secret.proofKey?.reveal(),
   };
 }
 
@@ -121,5 +132,6 @@ function parse(value: PlainOAuth | PlainHeaders): Secret {
     issuer: value.issuer,
     issuedAt: value.issued_at,
     grant: value.grant,
+    proofKey: value.proof_key === undefined ? undefined : new Hidden(value.proof_key),
   };
 }

@@ -51,6 +51,9 @@ export async function demandReauth(
       status: sql<"needs_reauth">`case kind when 'oauth' then 'needs_reauth' else 'needs_update' end`,
       status_reason: reason,
       generation: raised,
+      // The next server, or the next client, need not know them.
+      asked_scopes_json: null,
+      wanted_scopes_json: null,
       updated_at: parts.world.now().getTime(),
     })
     .where("upstream_id", "=", upstreamId)

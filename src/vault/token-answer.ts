@@ -1,6 +1,6 @@
 import { decodeJwt, type JWTPayload } from "jose";
 import * as oauth from "oauth4webapi";
-import { Hidden, JsonFault, type JsonObject, parseStrictJson } from "../base/index.ts";
+import { Hidden, JsonFault, type JsonObject, type ProofKey, parseStrictJson } from "../base/index.ts";
 import { type PlainTokenAnswer, plainTokenAnswer, type TokenRules } from "../upstreams/index.ts";
 
 /** A clean answer of a token endpoint. `expiresAt` in milliseconds since 1970; absent when the provider told none. */
@@ -9,6 +9,8 @@ export interface Token {
   refreshToken?: Hidden;
   expiresAt?: number;
   scopes?: string[];
+  /** The key that the tokens are bound to (RFC 9449); absent: they are bearer tokens. */
+  proofKey?: Hidden;
   /** The account, by the provider's own id and by what people call it there; absent when the provider told none. */
   subject?: string;
   subjectName?: string;
@@ -26,13 +28,21 @@ export type TokenAnswer =
 const MAX_TOKEN_LENGTH = 16 * 1024;
 const LONGEST_LIFE_S = 365 * 24 * 60 * 60;
 const LONGEST_RETRY_MS = 10 * 60_000;
-const TRANSIENT_ERRORS = new Set(["temporarily_unavailable", "server_error", "slow_down"]);
+const TRANSIENT_ERRORS = new Set([
+  "temporarily_unavailable",
+  "server_error",
+  "slow_down",
+  // RFC 9449 §5, §8: about the proof, often about a clock; the grant is as good as before.
+  "invalid_dpop_proof",
+  "use_dpop_nonce",
+]);
 // RFC 6750 §2.1 and RFC 6749 appendix A.12: visible ASCII; anything else could break a header.
 const VISIBLE_ASCII = /^[\x21-\x7e]+$/;
 
 /**
  * Reads a token endpoint's answer to a code or a refresh (RFC 6749 §5). Providers err: the answer is checked and cleaned
  * before it is believed, and a poisoned one changes nothing (attack case UP-19). `rules`: the provider's own form of it.
+ * `key`: proved in the request, so that a token may be bound to it.
  */
 export async function readTokenAnswer(
   server: oauth.AuthorizationServer,
@@ -41,13 +51,14 @@ export async function readTokenAnswer(
   now: number,
   grant: "code" | "refresh" | "client",
   rules?: TokenRules,
+  key?: ProofKey,
 ): Promise<TokenAnswer> {
   const given = await readObject(response);
   const { body, account }: Partial<PlainTokenAnswer> = given ? plainTokenAnswer(rules, given) : {};
   const error = body?.error;
   if (response.status !== 200 || error !== undefined) return refusal(response, error, now);
   if (!body) return { outcome: "unavailable", reason: "not_json" };
-  const answer = cleaned(body);
+  const answer = cleaned(body, key !== undefined);
   if (!answer) return { outcome: "unavailable", reason: "malformed_token" };
   const again = new Response(JSON.stringify(answer), { headers: { "content-type": "application/json" } });
   try {
@@ -64,6 +75,7 @@ export async function readTokenAnswer(
     outcome: "token",
     token: {
       ...tokenOf(answer, now),
+      ...(answer.token_type === "dpop" ? { proofKey: key?.secret } : {}),
       subject: subjectOf(claims) ?? account,
       subjectName: nameOf(claims) ?? nameOf(body),
     },
@@ -77,7 +89,12 @@ export function retryAfterMs(value: string | null, now: number): number | undefi
   return Number.isFinite(ms) && ms > 0 ? Math.min(ms, LONGEST_RETRY_MS) : undefined;
 }
 
-function refusal(response: Response, error: unknown, now: number): TokenAnswer {
+/** What a token endpoint's no comes to. */
+export function refusal(
+  response: Response,
+  error: unknown,
+  now: number,
+): Exclude<TokenAnswer, { outcome: "token" }> {
   const { status } = response;
   const later = status >= 500 || status === 429 || status === 408;
   // RFC 6749 §5.2; some providers send it with 200. The word is theirs, so only its plain form is kept.
@@ -112,11 +129,13 @@ interface CleanAnswer {
 }
 
 /** Only what we use, in the types the specification gives it. The ID token is read apart: a bad one costs only the subject. */
-function cleaned(body: JsonObject): CleanAnswer | undefined {
-  const { access_token, token_type, refresh_token, scope } = body;
-  if (!isToken(access_token) || typeof token_type !== "string" || token_type.toLowerCase() !== "bearer")
-    return undefined;
-  const answer: CleanAnswer = { access_token, token_type: "bearer", expires_in: lifetime(body.expires_in) };
+function cleaned(body: JsonObject, isProven: boolean): CleanAnswer | undefined {
+  const { access_token, refresh_token, scope } = body;
+  const token_type = typeof body.token_type === "string" ? body.token_type.toLowerCase() : "";
+  // RFC 9449 §5: a token of ours is bound only to a key that we proved; a server may also give a bearer token for a proof.
+  const isKnown = token_type === "bearer" || (isProven && token_type === "dpop");
+  if (!isToken(access_token) || !isKnown) return undefined;
+  const answer: CleanAnswer = { access_token, token_type, expires_in: lifetime(body.expires_in) };
   if (refresh_token !== undefined && refresh_token !== null && refresh_token !== "") {
     if (!isToken(refresh_token)) return undefined;
     answer.refresh_token = refresh_token;

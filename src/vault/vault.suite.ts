@@ -17,6 +17,8 @@ export interface Answer {
 /** A token endpoint that answers what the test says and counts. */
 class Provider {
   readonly refreshes: URLSearchParams[] = [];
+  /** The `DPoP` header of each of them. */
+  readonly proofs: (string | undefined)[] = [];
   readonly revocations: URLSearchParams[] = [];
   answer: (form: URLSearchParams) => Answer | Promise<Answer> = () => this.rotated();
   revocationStatus = 200;
@@ -43,6 +45,7 @@ class Provider {
           return;
         }
         this.refreshes.push(form);
+        this.proofs.push(request.headers.dpop as string | undefined);
         const { status = 200, body, headers } = await this.answer(form);
         const isText = typeof body === "string";
         response.writeHead(status, { "content-type": isText ? "text/html" : "application/json", ...headers });

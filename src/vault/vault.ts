@@ -1,4 +1,4 @@
-import type { Owner } from "../base/index.ts";
+import { type Hidden, type Owner, type ProofKey, proveWith, type World } from "../base/index.ts";
 import type { Change, Db, FlowState, Tx } from "../db/index.ts";
 import { type AccountLabels, AccountLabelsCache } from "./account-labels.ts";
 import { DEFAULT, findDefault, labelsOf, type Place } from "./accounts.ts";
@@ -32,6 +32,7 @@ import { findAbandoned, removeCredential, removeOwner, removeUpstream } from "./
 import { disownSecret, handleRevocations } from "./revocation.ts";
 import { isRenewable, openSecret, readCredential, secretOf } from "./secret.ts";
 import { demandReauth, expireNow, failCredential, setOwnerAccess } from "./standing.ts";
+import { type Wanted, wantScopes } from "./wanted-scopes.ts";
 import { warmOf } from "./warm.ts";
 
 type Loaded = { warm: Warm; reason?: undefined } | { warm?: undefined; reason: NeedsUserReason };
@@ -73,14 +74,16 @@ export class Vault {
   ): Promise<Opened> {
     const key = bindingKey(owner, upstream.id, account ?? DEFAULT);
     const warm = this.#cache.find(key);
-    if (warm && this.#usable(warm, options.notGeneration)) return ready(warm);
+    if (warm && this.#usable(warm, options.notGeneration)) return ready(warm, this.#parts.world);
     return this.#openCold(key, { owner, upstream, account }, options.notGeneration);
   }
 
   /** A warm credential, without waiting for anything; undefined: `open` has to look. */
   openWarm(owner: Owner, upstream: { id: string }, account: string | undefined): Opened | undefined {
     const warm = this.#cache.find(bindingKey(owner, upstream.id, account ?? DEFAULT));
-    return warm && this.#usable(warm, undefined) ? ready(warm) : undefined;
+    if (!warm || !this.#usable(warm, undefined)) return undefined;
+    warm.opened ??= ready(warm, this.#parts.world);
+    return warm.opened;
   }
 
   /** The generation of a binding's credential, 0 when there is none. */
@@ -172,6 +175,11 @@ export class Vault {
     else await failCredential(this.#parts, credential, "rejected_by_upstream");
   }
 
+  /** The upstream answered that this credential lacks scopes; see `wantScopes`. */
+  wantScopes(credential: Credential, challenged: readonly string[]): Promise<Wanted> {
+    return wantScopes(this.#parts, credential, challenged);
+  }
+
   /** Deletes one credential, its binding's pending flows, and tells the provider later. False: there is no such row. */
   async revoke(tx: Tx, credentialId: string, reason: string): Promise<boolean> {
     const removed = await removeCredential(this.#parts, tx, credentialId);
@@ -254,7 +262,7 @@ export class Vault {
         continue;
       }
       if (!warm) return { outcome: "needs_user", reason };
-      if (this.#usable(warm, notGeneration)) return ready(warm);
+      if (this.#usable(warm, notGeneration)) return ready(warm, this.#parts.world);
       const { secret, credential } = warm;
       if (!isRenewable(secret)) {
         await failCredential(
@@ -271,7 +279,7 @@ export class Vault {
         continue;
       }
       warm.refreshAfter = refreshed.refreshAfter;
-      if (this.#usable(warm, notGeneration)) return ready(warm);
+      if (this.#usable(warm, notGeneration)) return ready(warm, this.#parts.world);
       return { outcome: "unavailable", retryAfterMs: Math.max(0, refreshed.refreshAfter - this.#now()) };
     }
     return { outcome: "unavailable" };
@@ -344,7 +352,8 @@ function defaultKey(key: string): string {
   return key.slice(0, key.lastIndexOf(":") + 1) + DEFAULT;
 }
 
-function ready({ credential, secret }: Warm): Opened {
+function ready({ credential, secret, key }: Warm, world: World): Opened {
+  if (key && secret.kind === "oauth") return bound(credential, secret.accessToken, key, world);
   return {
     outcome: "ready",
     credential,
@@ -353,6 +362,22 @@ function ready({ credential, secret }: Warm): Opened {
       else
         for (const [name, value] of Object.entries(secret.headers))
           headers[name.toLowerCase()] = value.reveal();
+    },
+  };
+}
+
+/** RFC 9449 §7: a token that is bound to a key. The proof is made when the request is sent, for what it is then. */
+function bound(credential: Credential, accessToken: Hidden, key: ProofKey, world: World): Opened {
+  return {
+    outcome: "ready",
+    credential,
+    authorize: (headers) => {
+      const token = accessToken.reveal();
+      headers.authorization = `DPoP ${token}`;
+      proveWith(headers, {
+        prove: (request) => key.proof(world, { ...request, token }),
+        heed: (origin, nonce) => key.heed(origin, nonce),
+      });
     },
   };
 }

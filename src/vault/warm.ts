@@ -1,3 +1,4 @@
+import { ProofKey } from "../base/index.ts";
 import type { Row } from "../db/index.ts";
 import type { Warm } from "./cache.ts";
 import { isRenewable, readCredential, type Secret } from "./secret.ts";
@@ -12,6 +13,7 @@ export function warmOf(row: Row<"credentials">, secret: Secret): Warm {
     secret,
     refreshAt: refreshAt(credential.expiresAt, secret),
     refreshAfter: row.refresh_after ?? 0,
+    key: secret.kind === "oauth" && secret.proofKey ? ProofKey.open(secret.proofKey) : undefined,
   };
 }
 

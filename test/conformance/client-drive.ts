@@ -53,13 +53,22 @@ interface Upstream {
   complete_url?: string;
 }
 
+/** Connects the account; once more where the server takes it no more as soon as it is there. */
 async function consent(
-  { admin }: RunningGateway,
+  gateway: RunningGateway,
   administrator: Administrator,
-  { authorize_url = "", complete_url = "" }: Upstream,
+  { mcp_client_id, authorize_url = "", complete_url = "" }: Upstream,
+  again = true,
 ): Promise<void> {
+  const { admin } = gateway;
   await administrator.connect(authorize_url);
-  await admin("POST", new URL(complete_url).pathname);
+  try {
+    await admin("POST", new URL(complete_url).pathname);
+  } catch (error) {
+    if (!again || !/credential_missing|oauth_pending/.test(String(error))) throw error;
+    const next = await admin<Upstream>("POST", `/api/mcp/client/${mcp_client_id}/reauthorize`);
+    await consent(gateway, administrator, next, false);
+  }
 }
 
 function everyPortOfLocalhost(): string[] {
@@ -84,6 +93,15 @@ function addUpstream(
 function authentication(scenario: string, context: Record<string, unknown>): Record<string, unknown> {
   if (!scenario.startsWith("auth/")) return { auth_type: "none" };
   const { client_id, client_secret, private_key_pem } = context;
+  if (scenario === "auth/wif-jwt-bearer") {
+    const assertion = context.valid_jwt;
+    return { auth_type: "oauth", oauth_config: { grant_type: "jwt_bearer", client_id, assertion } };
+  }
+  if (scenario === "auth/enterprise-managed-authorization") {
+    const { idp_id_token: assertion, idp_token_endpoint: token_url, idp_client_id } = context;
+    const grant = { grant_type: "token_exchange", assertion, idp: { token_url, client_id: idp_client_id } };
+    return { auth_type: "oauth", oauth_config: { client_id, client_secret, ...grant } };
+  }
   if (scenario.startsWith("auth/client-credentials")) {
     const proof = private_key_pem === undefined ? { client_secret } : { private_key: private_key_pem };
     return { auth_type: "oauth", oauth_config: { grant_type: "client_credentials", client_id, ...proof } };

@@ -11,6 +11,13 @@ import { ask } from "./fixture-input.ts";
 
 const user = (value: string) => ({ role: "user" as const, content: { type: "text" as const, text: value } });
 
+/** The nth prompt that came while the suite ran. */
+export function registerNewPrompt(server: McpServer, n: number): void {
+  server.registerPrompt(`test_new_prompt_${n}`, { description: "Came while the suite ran" }, () => ({
+    messages: [user("New")],
+  }));
+}
+
 export function registerPrompts(server: McpServer): void {
   server.registerPrompt("test_simple_prompt", { description: "A prompt without arguments" }, () => ({
     messages: [user("This is a simple prompt for testing.")],

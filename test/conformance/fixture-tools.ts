@@ -16,6 +16,11 @@ export function registerTools(server: McpServer, hooks: FixtureHooks): void {
   registerProbes(server, hooks);
 }
 
+/** The nth tool that came while the suite ran. */
+export function registerNewTool(server: McpServer, n: number): void {
+  server.registerTool(`test_new_tool_${n}`, { description: "Came while the suite ran" }, () => text("New"));
+}
+
 function registerContent(server: McpServer): void {
   server.registerTool("test_simple_text", { description: "Answers with text" }, () =>
     text("This is a simple text response for testing."),
@@ -143,14 +148,22 @@ function registerSchemas(server: McpServer): void {
 }
 
 function registerProbes(server: McpServer, hooks: FixtureHooks): void {
-  server.registerTool("test_trigger_tool_change", { description: "Says the tools changed" }, () => {
-    hooks.toolsChanged();
-    return text("Said so");
-  });
-  server.registerTool("test_trigger_prompt_change", { description: "Says the prompts changed" }, () => {
-    hooks.promptsChanged();
-    return text("Said so");
-  });
+  server.registerTool(
+    "test_trigger_tool_change",
+    { description: "Adds a tool, and says that the tools changed" },
+    () => {
+      hooks.toolsChanged();
+      return text("Said so");
+    },
+  );
+  server.registerTool(
+    "test_trigger_prompt_change",
+    { description: "Adds a prompt, and says that the prompts changed" },
+    () => {
+      hooks.promptsChanged();
+      return text("Said so");
+    },
+  );
   server.registerTool(
     "test_greeting",
     { description: "Greets", inputSchema: z.object({ name: z.string() }) },

@@ -15,8 +15,9 @@ import {
 } from "@modelcontextprotocol/server";
 import { type LoopbackServer, startLoopbackServer } from "../peers/loopback-server.ts";
 import { type RoundState, registerAskingTools } from "./fixture-input.ts";
-import { registerPrompts, registerResources } from "./fixture-prompts.ts";
-import { type FixtureHooks, registerTools } from "./fixture-tools.ts";
+import { registerNewPrompt, registerPrompts, registerResources } from "./fixture-prompts.ts";
+import { FixtureTasks } from "./fixture-tasks.ts";
+import { type FixtureHooks, registerNewTool, registerTools } from "./fixture-tools.ts";
 
 const states = createRequestStateCodec<RoundState>({ key: randomUUID().repeat(2) });
 const capabilities = {
@@ -47,7 +48,10 @@ export class FixtureUpstream {
   readonly #listening: LoopbackServer;
   readonly #eras: "modern" | "legacy" | "both";
   readonly #sessions = new Map<string, Session>();
-  readonly #modern = createMcpHandler(() => this.#make(), { legacy: "reject" });
+  /** What came while the suite ran. */
+  readonly #new = { tools: 0, prompts: 0 };
+  readonly #tasks = new FixtureTasks();
+  readonly #modern = createMcpHandler(() => this.#make("modern"), { legacy: "reject" });
 
   constructor(listening: LoopbackServer, eras: "modern" | "legacy" | "both") {
     this.#listening = listening;
@@ -73,8 +77,10 @@ export class FixtureUpstream {
     if (foreign) return foreign;
     if (new URL(request.url).pathname !== "/mcp") return new Response("not found", { status: 404 });
     const legacy = request.method !== "POST" || (await isLegacyRequest(request.clone()));
-    if (this.#eras === "modern" || (this.#eras === "both" && !legacy)) return this.#modern.fetch(request);
-    return this.#answerSession(request);
+    const era = this.#eras === "modern" || (this.#eras === "both" && !legacy) ? "modern" : "legacy";
+    const ofTasks = await this.#tasks.answer(request, era);
+    if (ofTasks) return ofTasks;
+    return era === "modern" ? this.#modern.fetch(request) : this.#answerSession(request);
   }
 
   async #answerSession(request: Request): Promise<Response> {
@@ -82,7 +88,7 @@ export class FixtureUpstream {
     const known = id === null ? undefined : this.#sessions.get(id);
     if (known) return known.transport.handleRequest(request);
     if (id !== null) return new Response("unknown session", { status: 404 });
-    const server = this.#make();
+    const server = this.#make("legacy");
     const transport = new WebStandardStreamableHTTPServerTransport({
       sessionIdGenerator: () => randomUUID(),
       onsessioninitialized: (made) => void this.#sessions.set(made, { server, transport }),
@@ -94,15 +100,21 @@ export class FixtureUpstream {
     return transport.handleRequest(request);
   }
 
-  #make(): McpServer {
+  #make(era: "modern" | "legacy"): McpServer {
     const server = new McpServer(
       { name: "conformance-fixture", version: "1.0.0" },
-      { capabilities, requestState: { verify: states.verify } },
+      {
+        capabilities: { ...capabilities, ...this.#tasks.capabilities(era) },
+        requestState: { verify: states.verify },
+      },
     );
     registerTools(server, this.#hooks());
     registerAskingTools(server, states);
+    this.#tasks.register(server);
     registerPrompts(server);
     registerResources(server);
+    for (let n = 1; n <= this.#new.tools; n += 1) registerNewTool(server, n);
+    for (let n = 1; n <= this.#new.prompts; n += 1) registerNewPrompt(server, n);
     server.server.setRequestHandler("resources/subscribe", () => ({}));
     server.server.setRequestHandler("resources/unsubscribe", () => ({}));
     return server;
@@ -111,12 +123,15 @@ export class FixtureUpstream {
   #hooks(): FixtureHooks {
     return {
       toolsChanged: () => {
+        this.#new.tools += 1;
         this.#modern.notify.toolsChanged();
-        for (const { server } of this.#sessions.values()) server.sendToolListChanged();
+        // Sessions are told by the registration.
+        for (const { server } of this.#sessions.values()) registerNewTool(server, this.#new.tools);
       },
       promptsChanged: () => {
+        this.#new.prompts += 1;
         this.#modern.notify.promptsChanged();
-        for (const { server } of this.#sessions.values()) server.sendPromptListChanged();
+        for (const { server } of this.#sessions.values()) registerNewPrompt(server, this.#new.prompts);
       },
     };
   }

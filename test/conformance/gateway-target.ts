@@ -52,6 +52,8 @@ async function furnish({ admin }: RunningGateway, fixture: FixtureUpstream): Pro
     connection_string: fixture.url,
     auth_type: "none",
     tools_to_execute: ["*"],
+    // The suite makes its server change its tools.
+    tool_pins: "accept",
     allow_on_all_virtual_keys: true,
   });
   await admin("POST", `/api/mcp/client/${mcp_client_id}/refresh-tools`);

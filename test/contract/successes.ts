@@ -12,7 +12,7 @@ import {
   signIn,
 } from "./household.ts";
 import { TOO_LARGE } from "./inputs.ts";
-import type { Answered, Sent } from "./wire.ts";
+import { type Answered, jsonOf, type Sent } from "./wire.ts";
 
 export type Ask = (
   operation: Operation,
@@ -139,6 +139,11 @@ export class Successes {
     for (const id of [upstreams.plain, upstreams.fixed, upstreams.values]) {
       await this.#do("reconnectMcpClient", { id });
       await this.#do("refreshMcpClientTools", { id });
+    }
+    const { held_hash } = await this.#json("listToolChanges", { id: upstreams.plain });
+    for (const decision of ["approveToolChanges", "rejectToolChanges"]) {
+      await this.#do(decision, { id: upstreams.plain, json: { all: held_hash } });
+      await this.#do(decision, { id: upstreams.plain, json: { hashes: ["0".repeat(64)] }, status: 409 });
     }
     await this.#do("initiateMcpClientVerification", { id: upstreams.values });
     const values = { headers: { [headerName]: headerValue } };
@@ -389,9 +394,4 @@ export class Successes {
     const second = await signIn(wire, memberEmail);
     await this.#do("signOutForm", { headers: second, status: 303 });
   }
-}
-
-function jsonOf(value: unknown): Pick<Sent, "headers" | "body"> {
-  if (value === undefined) return {};
-  return { headers: { "content-type": "application/json" }, body: JSON.stringify(value) };
 }

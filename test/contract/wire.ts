@@ -68,3 +68,9 @@ export class Wire {
     this.#agent.destroy();
   }
 }
+
+/** A JSON body with its header; nothing where there is no value. */
+export function jsonOf(value: unknown): Pick<Sent, "headers" | "body"> {
+  if (value === undefined) return {};
+  return { headers: { "content-type": "application/json" }, body: JSON.stringify(value) };
+}

@@ -8,8 +8,9 @@ import { answerInteraction, type InteractionMode } from "./interactions.ts";
 import { type LoopbackServer, startLoopbackServer } from "./loopback-server.ts";
 import { MemoryStore } from "./memory-store.ts";
 import { providerConfiguration, scopesOf } from "./provider-configuration.ts";
+import { emptyCounts, endpointOf, type ServerEndpoint } from "./provider-endpoints.ts";
 
-export type ServerEndpoint = "metadata" | "registration" | "authorization" | "token" | "revocation" | "jwks";
+export type { ServerEndpoint } from "./provider-endpoints.ts";
 export type WellKnown = "oauth-authorization-server" | "openid-configuration";
 
 export interface AuthorizationServerOptions {
@@ -40,6 +41,10 @@ export interface AuthorizationServerOptions {
   defaultScope?: string;
   /** The resources tokens may be for; default every http(s) URL. Others are refused with `invalid_target`. */
   resources?: string[];
+  /** Wants its nonce in every proof (RFC 9449 §8); default false. */
+  dpopNonce?: boolean;
+  /** RFC 7592; default false. */
+  registrationManagement?: boolean;
   /** RFC 7009; default true. */
   revocation?: boolean;
   /** Which metadata documents exist; default both. */
@@ -68,6 +73,8 @@ export interface VerifiedToken {
   audience: string | undefined;
   /** Seconds since the epoch. */
   expiresAt: number;
+  /** The thumbprint of the key that it is bound to (RFC 9449). */
+  jkt?: string;
 }
 
 /** Starts a real OAuth/OIDC authorization server (`oidc-provider`) on 127.0.0.1. */
@@ -91,6 +98,8 @@ export class AuthorizationServer {
   readonly tokenRequests: TokenRequest[] = [];
   readonly revocations: Record<string, unknown>[] = [];
   readonly registrations: Record<string, unknown>[] = [];
+  /** Ids of the clients that ended their registration (RFC 7592). */
+  readonly deletions: string[] = [];
   /** Requests by endpoint, whatever became of them. */
   readonly requests: Record<ServerEndpoint, number> = emptyCounts();
   readonly faults = new Faults<ServerEndpoint>();
@@ -196,6 +205,7 @@ export class AuthorizationServer {
       scopes: (found.scope ?? "").split(" ").filter(Boolean),
       audience: Array.isArray(found.aud) ? found.aud[0] : found.aud,
       expiresAt: found.exp ?? 0,
+      ...(found.jkt && { jkt: found.jkt }),
     };
   }
 
@@ -309,6 +319,8 @@ export class AuthorizationServer {
     if (ctx.path === "/auth" && this.#options.interaction !== "page") await this.#endOtherSession(ctx);
     await next();
     if (endpoint === "metadata") this.#finishMetadata(ctx);
+    if (ctx.method === "DELETE" && ctx.path.startsWith("/reg/") && ctx.status === 204)
+      this.deletions.push(ctx.path.slice("/reg/".length));
     // Also `/auth/<uid>`, where the interaction comes back to.
     if (ctx.path.startsWith("/auth")) this.#finishRedirect(ctx);
   }
@@ -368,23 +380,10 @@ export class AuthorizationServer {
   }
 }
 
-function endpointOf(path: string): ServerEndpoint | undefined {
-  if (path.startsWith("/.well-known/")) return "metadata";
-  if (path === "/auth") return "authorization";
-  if (path === "/reg") return "registration";
-  if (path === "/token") return "token";
-  if (path === "/token/revocation") return "revocation";
-  return path === "/jwks" ? "jwks" : undefined;
-}
-
 function sendCanned(ctx: Context, { status, body, headers }: CannedAnswer): void {
   ctx.status = status;
   for (const [name, value] of Object.entries(headers ?? {})) ctx.set(name, value);
   ctx.body = body ?? "";
-}
-
-function emptyCounts(): Record<ServerEndpoint, number> {
-  return { metadata: 0, registration: 0, authorization: 0, token: 0, revocation: 0, jwks: 0 };
 }
 
 function parseBody(type: string | undefined, body: string): Record<string, unknown> {

@@ -13,6 +13,7 @@ import {
 import { Faults } from "./faults.ts";
 import type { AuthorizationServer } from "./identity-provider.ts";
 import { type LoopbackServer, startLoopbackServer } from "./loopback-server.ts";
+import type { ProofChecker } from "./proof-checker.ts";
 import { type RecordedRequest, recordRequest } from "./recorded-request.ts";
 import { type SlowCall, SlowCalls, upstreamServer } from "./upstream-tools.ts";
 
@@ -20,7 +21,15 @@ export type { SlowCall } from "./upstream-tools.ts";
 
 export type Protection =
   /** Access tokens of this provider for this server; anything else gets 401 with RFC 9728 metadata. */
-  | { kind: "oauth"; provider: AuthorizationServer; scope?: string }
+  | {
+      kind: "oauth";
+      provider: AuthorizationServer;
+      scope?: string;
+      /** What the token must have beside `scope` for one tool; otherwise 403 `insufficient_scope`. */
+      toolScopes?: Record<string, string>;
+      /** Takes tokens that are bound to a key, and no others (RFC 9449). */
+      proofs?: ProofChecker;
+    }
   /** A header whose value says who it is; anything else gets a plain 401. */
   | { kind: "header"; name: string; accounts: Record<string, string> };
 
@@ -77,6 +86,11 @@ export class ModernUpstream {
       // A client that goes while it is still talking is no fault of the test.
       this.#serve(req, res).catch(() => res.destroy());
     });
+  }
+
+  /** From now on tokens of this provider count, and of no other. */
+  trust(provider: AuthorizationServer): void {
+    if (this.#options.protection?.kind === "oauth") this.#options.protection.provider = provider;
   }
 
   /** Requests to the endpoint, or only those of one JSON-RPC method. */
@@ -149,7 +163,7 @@ export class ModernUpstream {
   async #serveMcp(req: IncomingMessage, res: ServerResponse, recorded: RecordedRequest): Promise<void> {
     const serve = toNodeHandler({
       fetch: async (request: Request) => {
-        const who = await this.#authenticate(request);
+        const who = await this.#authenticate(request, recorded);
         if (who instanceof Response) return who;
         const { method, headers, signal } = request;
         // The bytes as they came: what the SDK says to broken JSON is part of the peer.
@@ -161,7 +175,7 @@ export class ModernUpstream {
     await serve(req, res, recorded.body ?? {});
   }
 
-  async #authenticate(request: Request): Promise<AuthInfo | Response> {
+  async #authenticate(request: Request, recorded: RecordedRequest): Promise<AuthInfo | Response> {
     const protection = this.#options.protection;
     if (!protection) return principal("", "anonymous");
     if (protection.kind === "header") {
@@ -173,13 +187,37 @@ export class ModernUpstream {
     if (!request.headers.has("authorization")) {
       return new Response(null, { status: 401, headers: this.#challenge(scope) });
     }
+    const refused = protection.proofs && (await this.#checkProof(protection.proofs, request, recorded));
+    if (refused) return refused;
+    const tool = recorded.rpc === "tools/call" ? String(recorded.body?.params?.name) : "";
+    const more = protection.toolScopes?.[tool];
     const gate = requireBearerAuth({
       verifier: { verifyAccessToken: (token) => this.#verify(protection.provider, token) },
-      requiredScopes: [scope],
+      requiredScopes: more ? [scope, more] : [scope],
       resourceMetadataUrl: this.metadataUrl,
       expectedResource: new URL(this.url),
     });
     return gate(request);
+  }
+
+  /** What to answer; undefined, and the token made a bearer token for the SDK, when the proof is right. */
+  async #checkProof(
+    proofs: ProofChecker,
+    request: Request,
+    { bodyText, headers }: RecordedRequest,
+  ): Promise<Response | undefined> {
+    const token = headers.authorization?.split(" ")[1] ?? "";
+    const { provider } = this.#options.protection as { provider: AuthorizationServer };
+    const jkt = (await provider.verifyAccessToken(token))?.jkt;
+    const { method, headers: sent } = request;
+    const checked = await proofs.check({ method, url: this.url, headers: sent, body: bodyText, jkt });
+    if (checked.challenge !== undefined) {
+      const given: Record<string, string> = { "www-authenticate": checked.challenge };
+      if (proofs.nonce) given["dpop-nonce"] = proofs.nonce;
+      return new Response(null, { status: 401, headers: given });
+    }
+    request.headers.set("authorization", `Bearer ${checked.token}`);
+    return undefined;
   }
 
   async #verify(provider: AuthorizationServer, token: string): Promise<AuthInfo> {
@@ -196,8 +234,9 @@ export class ModernUpstream {
 
   #challenge(scope?: string): Record<string, string> {
     if (this.#options.protection?.kind !== "oauth") return {};
+    const scheme = this.#options.protection.proofs ? "DPoP" : "Bearer";
     if (scope)
-      return { "www-authenticate": `Bearer resource_metadata="${this.metadataUrl}", scope="${scope}"` };
+      return { "www-authenticate": `${scheme} resource_metadata="${this.metadataUrl}", scope="${scope}"` };
     const refused = bearerAuthChallengeResponse(new OAuthError(OAuthErrorCode.InvalidToken, "expired"), {
       resourceMetadataUrl: this.metadataUrl,
     });

@@ -47,6 +47,8 @@ declare module "oidc-provider" {
     aud?: string | string[];
     scope?: string;
     exp?: number;
+    /** The thumbprint of the key that it is bound to (RFC 9449). */
+    jkt?: string;
   }
 
   export const errors: { InvalidTarget: new (description: string) => Error };

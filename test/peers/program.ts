@@ -7,13 +7,20 @@ const [era = "legacy", ...flags] = process.argv.slice(2);
 const has = (flag: string) => flags.includes(flag);
 const write = (message: unknown) => process.stdout.write(`${JSON.stringify(message)}\n`);
 const modernMeta = { resultType: "complete", ttlMs: 0, cacheScope: "private" };
-const tools = ["echo", "environment", "crash", "hang", "flood", "progress", "ask", "cancelled"].map(
-  (name) => ({
-    name,
-    inputSchema: { type: "object" },
-    "x-unknown": [1],
-  }),
-);
+const names = ["echo", "environment", "crash", "hang", "flood", "progress", "ask", "cancelled"];
+const tools = [...names, "question", "log", "change", "watched"].map((name) => ({
+  name,
+  inputSchema: { type: "object" },
+  "x-unknown": [1],
+}));
+const capabilities = has("watch")
+  ? { tools: { listChanged: true }, resources: { subscribe: true }, logging: {} }
+  : { tools: {} };
+/** Who listens (2026-07-28), by the id of the request; what is subscribed to (before); the log level. */
+const listening = new Map<Message["id"], { toolsListChanged?: boolean; resourceSubscriptions?: string[] }>();
+const subscribed = new Set<unknown>();
+let offered: unknown;
+let level: unknown;
 
 if (has("ignore-sigterm")) process.on("SIGTERM", () => {});
 if (has("ignore-end")) setInterval(() => {}, 1_000);
@@ -69,10 +76,43 @@ function call(id: Message["id"], params: Record<string, unknown>): void {
     case "cancelled":
       answer(cancelled);
       break;
+    case "question":
+      questions.set(`q${id}`, answer);
+      setTimeout(
+        () =>
+          write({ jsonrpc: "2.0", id: `q${id}`, method: args.method ?? "elicitation/create", params: args }),
+        Number(args.ms ?? 0),
+      );
+      if (args.early) answer("early");
+      break;
+    case "log":
+      write({ jsonrpc: "2.0", method: "notifications/message", params: { level: "info", data: args.who } });
+      answer({ level });
+      break;
+    case "change":
+      change(args.uri);
+      answer("changed");
+      break;
+    case "watched":
+      answer({ listening: [...listening.values()], subscribed: [...subscribed], offered });
+      break;
     default:
       answer({ name: params.name, args, params });
   }
 }
+
+/** Tells of a change of the tools, or of one resource. */
+function change(uri: unknown): void {
+  const method = uri ? "notifications/resources/updated" : "notifications/tools/list_changed";
+  if (era === "legacy") write({ jsonrpc: "2.0", method, params: uri ? { uri } : {} });
+  for (const [id, wanted] of listening) {
+    if (!(uri ? wanted.resourceSubscriptions?.includes(String(uri)) : wanted.toolsListChanged)) continue;
+    const _meta = { "io.modelcontextprotocol/subscriptionId": id };
+    write({ jsonrpc: "2.0", method, params: { ...(uri ? { uri } : {}), _meta } });
+  }
+}
+
+const questions = new Map<unknown, (value: unknown) => void>();
 
 function flood(chunk: string): void {
   process.stdout.write(chunk, () => flood(chunk));
@@ -84,7 +124,12 @@ let bothAnswered: (() => void) | undefined;
 createInterface({ input: process.stdin }).on("line", (line) => {
   const message = JSON.parse(line) as Message & { result?: unknown; error?: unknown };
   const { id, method, params = {} } = message;
+  if (method === undefined && questions.has(id)) {
+    questions.get(id)?.(message);
+    return;
+  }
   if (method === undefined && asked.push(message) === 2) bothAnswered?.();
+  if (method === "notifications/cancelled") listening.delete(params.requestId as Message["id"]);
   if (method === "notifications/cancelled") cancelled.push(params.reason);
   if (method === undefined || id === undefined) return;
   const result = (value: object) => write({ jsonrpc: "2.0", id, result: value });
@@ -92,13 +137,28 @@ createInterface({ input: process.stdin }).on("line", (line) => {
   if (method === "server/discover") {
     if (has("exit-on-probe")) process.exit(0);
     if (has("silent-on-probe")) return;
-    if (era === "modern")
-      result({ supportedVersions: ["2026-07-28"], capabilities: { tools: {} }, ...modernMeta });
+    if (era === "modern") result({ supportedVersions: ["2026-07-28"], capabilities, ...modernMeta });
     else unknown();
   } else if (method === "initialize") {
     if (era === "modern") return unknown();
+    offered = params.capabilities;
     const protocolVersion = has("2024") ? "2024-11-05" : "2025-11-25";
-    result({ protocolVersion, capabilities: { tools: {} }, serverInfo: { name: "program", version: "1" } });
+    result({ protocolVersion, capabilities, serverInfo: { name: "program", version: "1" } });
+  } else if (method === "subscriptions/listen" && has("watch")) {
+    const wanted = params.notifications as { toolsListChanged?: boolean };
+    listening.set(id, wanted);
+    const _meta = { "io.modelcontextprotocol/subscriptionId": id };
+    const acknowledged = { notifications: wanted, _meta };
+    write({ jsonrpc: "2.0", method: "notifications/subscriptions/acknowledged", params: acknowledged });
+  } else if (method === "resources/subscribe") {
+    subscribed.add(params.uri);
+    result({});
+  } else if (method === "resources/unsubscribe") {
+    subscribed.delete(params.uri);
+    result({});
+  } else if (method === "logging/setLevel") {
+    level = params.level;
+    result({});
   } else if (method === "ping" && era === "legacy") result({});
   else if (method === "tools/list") result(era === "modern" ? { tools, ...modernMeta } : { tools });
   else if (method === "tools/call") call(id, params);

@@ -56,6 +56,11 @@ export function providerConfiguration(
       rpInitiatedLogout: { enabled: false },
       clientCredentials: { enabled: true },
       registration: { enabled: options.dynamicRegistration !== false },
+      registrationManagement: { enabled: options.registrationManagement === true },
+      dPoP: {
+        enabled: true,
+        ...(options.dpopNonce && { nonceSecret: randomBytes(32), requireNonce: () => true }),
+      },
       revocation: {
         enabled: options.revocation !== false,
         allowedPolicy: (_ctx: unknown, client: { clientId: string }, token: StoredToken) =>

@@ -8,6 +8,7 @@ export interface UsualState {
   tools: { name: string }[];
   sessions: Set<string>;
   protocolVersion: string | undefined;
+  capabilities: Record<string, unknown> | undefined;
 }
 
 const MODERN = "2026-07-28";
@@ -42,7 +43,7 @@ function initialize(state: UsualState, request: RecordedRequest): Handler {
     exchange.res.setHeader("mcp-session-id", session);
     return answer.result({
       protocolVersion: state.protocolVersion ?? (LEGACY.includes(asked) ? asked : LEGACY[0]),
-      capabilities: { tools: { listChanged: true } },
+      capabilities: state.capabilities ?? { tools: { listChanged: true } },
       serverInfo: SERVER_INFO,
     })(exchange);
   };
@@ -65,7 +66,8 @@ function modernAnswer(state: UsualState, request: RecordedRequest): Handler {
   const complete = { resultType: "complete", _meta: { [`${META}serverInfo`]: SERVER_INFO } };
   const cacheable = { ...complete, ttlMs: 0, cacheScope: "private" };
   if (body.method === "server/discover") {
-    return answer.result({ ...cacheable, supportedVersions: [MODERN], capabilities: { tools: {} } });
+    const capabilities = state.capabilities ?? { tools: {} };
+    return answer.result({ ...cacheable, supportedVersions: [MODERN], capabilities });
   }
   return methodAnswer(state, request, body.method === "tools/list" ? cacheable : complete);
 }

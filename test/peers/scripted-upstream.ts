@@ -23,6 +23,8 @@ export interface ScriptedUpstreamOptions {
   requireHeader?: { name: string; value: string };
   /** Every request must carry this bearer token, else 401 with the challenge. */
   requireBearer?: { token: string; challenge?: string };
+  /** What it declares that it can do; default tools (`listChanged` where it is legacy). */
+  capabilities?: Record<string, unknown>;
   /** What a legacy `initialize` is answered with; default the client's own, at most 2025-11-25. */
   protocolVersion?: string;
   /** What it answers to paths other than its endpoint, for example well-known documents as JSON. */
@@ -50,6 +52,7 @@ export class ScriptedUpstream {
   requireBearer: ScriptedUpstreamOptions["requireBearer"];
   documents: Record<string, unknown>;
   protocolVersion: string | undefined;
+  capabilities: Record<string, unknown> | undefined;
   /** Open legacy sessions; deleting one makes the upstream forget it. */
   readonly sessions = new Set<string>();
 
@@ -61,6 +64,7 @@ export class ScriptedUpstream {
   constructor(listening: LoopbackServer, options: ScriptedUpstreamOptions) {
     this.#listening = listening;
     this.protocolVersion = options.protocolVersion;
+    this.capabilities = options.capabilities;
     this.origin = listening.origin;
     this.url = `${listening.origin}/mcp`;
     this.era = options.era ?? "modern";
@@ -81,6 +85,11 @@ export class ScriptedUpstream {
   on(rpc: string, handler: Handler): this {
     this.#standing.set(rpc, handler);
     return this;
+  }
+
+  /** What `on` was told last for a method. */
+  standing(rpc: string): Handler | undefined {
+    return this.#standing.get(rpc);
   }
 
   /** Resolves with the next request to arrive, or the next of one method. Ask before you cause it. */

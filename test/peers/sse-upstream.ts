@@ -32,6 +32,8 @@ export class SseUpstream {
   refuse: number | undefined;
   /** Bytes of the stream in place of the `endpoint` event. */
   opening: string | undefined;
+  /** What `initialize` declares. */
+  capabilities: Record<string, unknown> = { tools: {} };
   /** Answers a request; the usual answer when it returns undefined. */
   on: ((posted: Posted) => object | "nothing" | undefined) | undefined;
   readonly #server: LoopbackServer;
@@ -99,22 +101,25 @@ export class SseUpstream {
     const posted = { session, rpc, headers: request.headers };
     this.posted.push(posted);
     if (rpc.id === undefined || rpc.method === undefined) return;
-    const answer = this.on?.(posted) ?? usual(rpc);
+    const answer = this.on?.(posted) ?? usual(rpc, this.capabilities);
     if (answer !== "nothing") session.say({ id: rpc.id, ...answer });
   }
 }
 
-function usual({ method, params }: Rpc): object {
+function usual({ method, params }: Rpc, capabilities: Record<string, unknown>): object {
   switch (method) {
     case "initialize":
       return {
         result: {
           protocolVersion: "2024-11-05",
-          capabilities: { tools: {} },
+          capabilities,
           serverInfo: { name: "sse", version: "1" },
         },
       };
     case "ping":
+    case "logging/setLevel":
+    case "resources/subscribe":
+    case "resources/unsubscribe":
       return { result: {} };
     case "tools/list":
       return { result: { tools: [{ name: "echo", inputSchema: { type: "object" }, "x-unknown": 1 }] } };

@@ -11,6 +11,7 @@ export function testSettings(changes: Partial<Settings> = {}): Settings {
     tempTokenAuth: false,
     toolTimeoutMs: 30_000,
     toolSyncIntervalMs: 600_000,
+    toolPins: "keep",
     allowedOrigins: [],
     nativeRedirectSchemes: ["cursor", "vscode", "vscode-insiders", "windsurf"],
     accessTokenMs: DAY_MS,

@@ -4,7 +4,7 @@ import {
   type AuthorizationServerOptions,
   startAuthorizationServer,
 } from "../../peers/identity-provider.ts";
-import { type ModernUpstream, startModernUpstream } from "../../peers/modern-upstream.ts";
+import { type ModernUpstream, type Protection, startModernUpstream } from "../../peers/modern-upstream.ts";
 
 /** An upstream of the 2026-07-28 revision behind a real provider, where every person has an account of their own. */
 export interface ProtectedUpstream {
@@ -17,9 +17,10 @@ export interface ProtectedUpstream {
 
 export async function startProtectedUpstream(
   options: AuthorizationServerOptions = {},
+  protection: Partial<Extract<Protection, { kind: "oauth" }>> = {},
 ): Promise<ProtectedUpstream> {
   const provider = await startAuthorizationServer(options);
-  const upstream = await startModernUpstream({ protection: { kind: "oauth", provider } });
+  const upstream = await startModernUpstream({ protection: { ...protection, kind: "oauth", provider } });
   return {
     provider,
     upstream,

@@ -1,0 +1,3 @@
+import { matrix } from "./matrix.suite.ts";
+
+matrix("through one gateway", 1);
