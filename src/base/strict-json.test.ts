@@ -2,6 +2,8 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { hostileBodies } from "../../test/support/hostile-json.ts";
 import { JsonFault } from "./json-fault.ts";
+import { isPlainJson, MAX_PLAIN_KEYS } from "./json-plain.ts";
+import { scanJson } from "./json-scan.ts";
 import { isRawNumber, parseStrictJson, stringifyJson } from "./strict-json.ts";
 
 function fault(body: Uint8Array | string, limits = {}): string {
@@ -211,6 +213,51 @@ test("limits: bytes, depth and members are exact", () => {
 // Work that grew with the square of the length would take hours here; how long it takes is judged in bench/.
 test.each(hostileBodies)("MC-07 $what is judged whole: $verdict", ({ make, verdict }) => {
   expect(fault(make(1))).toBe(verdict);
+});
+
+test("property: what is taken for plain by its bytes passes the whole check, with no number to keep", () => {
+  const piece = fc.constantFrom(
+    ...["{", "}", "[", "]", ",", ":", '"', '"a"', '"b"', '"__proto__"', '"\\u0061"', '"é"', "\\", " ", "\n"],
+    ...["1", "-0", "-1.5", "1e4", "1E4", "0.1", "123456789012345", "1234567890123456", "true", "null"],
+  );
+  const pieces = fc.array(piece, { maxLength: 24 }).map((parts) => parts.join(""));
+  const keys = fc
+    .array(fc.tuple(fc.string({ maxLength: 3 }), fc.jsonValue({ maxDepth: 2 })), { maxLength: 18 })
+    .map(
+      (members) => `{${members.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`)}}`,
+    );
+  let plain = 0;
+  fc.assert(
+    fc.property(
+      fc.oneof(pieces, keys, fc.json({ maxDepth: 70 })),
+      fc.integer({ min: 1, max: 66 }),
+      (text, depth) => {
+        if (!isPlainJson(utf8(text), depth)) return;
+        plain += 1;
+        expect(scanJson(text, depth, MAX_PLAIN_KEYS)).toBeUndefined();
+      },
+    ),
+    { numRuns: 3000 },
+  );
+  expect(plain).toBeGreaterThan(500);
+});
+
+test("bytes and text are judged alike at every limit of what is plain", () => {
+  const keys = (count: number) => `{${Array.from({ length: count }, (_, at) => `"k${at}":1`)}}`;
+  const long = "k".repeat(70);
+  const bodies = [
+    ...[15, 16, 17].map((count) => keys(count)),
+    ...[63, 64, 65].map((depth) => "[".repeat(depth) + "]".repeat(depth)),
+    ...["123456789012345", "1234567890123456", "0.12345678901234", "0.123456789012345678", "-0", "-0.5"],
+    ...[
+      `{"${long}":1}`,
+      `{"${long}":1,"${long}":2}`,
+      `{"a":"${"\\\\".repeat(40)}","a":1}`,
+      '{"_12345678":1}',
+    ],
+    ...['{"a" :1,"a"\n:2}', '{"a":{"a":1},"b":[{"a":1},{"a":2}]}', '{"é":1,"é":2}', '"', '{"a', "}", '"a":1'],
+  ];
+  for (const body of bodies) expect(fault(utf8(body)), body).toBe(fault(body));
 });
 
 test("messages repeat nothing of the body", () => {

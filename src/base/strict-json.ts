@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { JsonFault } from "./json-fault.ts";
+import { isPlainJson, MAX_PLAIN_KEYS } from "./json-plain.ts";
 import { isKey, scanJson } from "./json-scan.ts";
 
 /** A number JavaScript would change (a big integer, `1e400`, `-0`): kept as its source text until it is written again. */
@@ -34,8 +35,10 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
  * Throws `JsonFault`.
  */
 export function parseStrictJson(body: Uint8Array | string, limits: JsonLimits = {}): Json {
-  const text = decode(body, limits.maxBytes ?? 4 * 1024 * 1024);
-  const inexact = scanJson(text, limits.maxDepth ?? 64, limits.maxKeys ?? 10_000);
+  const { maxBytes = 4 * 1024 * 1024, maxDepth = 64, maxKeys = 10_000 } = limits;
+  const text = decode(body, maxBytes);
+  const plain = typeof body !== "string" && maxKeys >= MAX_PLAIN_KEYS && isPlainJson(body, maxDepth);
+  const inexact = plain ? undefined : scanJson(text, maxDepth, maxKeys);
   try {
     return inexact === undefined ? JSON.parse(text) : parseKeeping(text, inexact);
   } catch {
