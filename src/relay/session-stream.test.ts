@@ -141,14 +141,11 @@ describe("what it costs", () => {
     expect(stage.upstream.calls("GET")).toHaveLength(2);
   });
 
-  test("one that the upstream does not answer holds up the first call a second, and no other", async () => {
+  test("one that the upstream does not answer ends no call, and is asked for once", async () => {
     stage.upstream.on("GET", answer.silence());
-    const started = performance.now();
     expect((await call("ann")).outcome).toBe("result");
-    expect(performance.now() - started).toBeGreaterThan(900);
-    const warm = performance.now();
     expect((await call("ann")).outcome).toBe("result");
-    expect(performance.now() - warm).toBeLessThan(500);
+    expect(stage.upstream.calls("GET")).toHaveLength(1);
   });
 
   test("one that breaks in mid-call is opened again while the call goes on", async () => {

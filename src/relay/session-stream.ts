@@ -14,7 +14,7 @@ type Before = Exclude<RpcMessage, { kind: "result" | "error" }>;
 type Call = (message: Before) => void | Promise<void>;
 
 /** How long the first call in a session waits for it; some servers say nothing at all until there is something to say. */
-const READY_MS = 1_000;
+const READY_MS = 300;
 /** Characters of one event; a question for a sample may hold an image. */
 const MAX_QUESTION = 4 * 1024 * 1024;
 /** How long it is kept after the last call. */
