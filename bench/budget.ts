@@ -8,6 +8,8 @@ export const maxUpstreamRequests: UpstreamRequests = { coldModern: 2, coldLegacy
 
 /** Attack case MC-07: work that grows with the square of the length makes four of two. */
 export const MAX_GROWTH = 3;
+/** Milliseconds; the case says 200, the factor is for slower machines. */
+export const MAX_HOSTILE_MS = 1000;
 
 /** Attack case AD-05: without the same work one refusal would be some thirty times faster. */
 export const MAX_SIGN_IN_RATIO = 2;

@@ -1,4 +1,10 @@
-import { MAX_COST_RATIO, MAX_GROWTH, MAX_SIGN_IN_RATIO, maxUpstreamRequests } from "./budget.ts";
+import {
+  MAX_COST_RATIO,
+  MAX_GROWTH,
+  MAX_HOSTILE_MS,
+  MAX_SIGN_IN_RATIO,
+  maxUpstreamRequests,
+} from "./budget.ts";
 import type { HostileCost } from "./hostile-json.ts";
 import type { Measurement } from "./measure.ts";
 import type { Target } from "./targets.ts";
@@ -61,8 +67,8 @@ export function checks({ loads, requests, hostile, signIn }: Figures): Check[] {
   const judged = hostile.map(({ what, ms, growth }) => ({
     what: `hostile body, twice the length: ${what}`,
     found: `${growth.toFixed(2)} × the work, ${ms.toFixed(1)} ms`,
-    limit: `${MAX_GROWTH}`,
-    passed: growth <= MAX_GROWTH,
+    limit: `${MAX_GROWTH}, ${MAX_HOSTILE_MS} ms`,
+    passed: growth <= MAX_GROWTH && ms <= MAX_HOSTILE_MS,
   }));
   const refusals = {
     what: "sign-in refused: unknown account and wrong password",

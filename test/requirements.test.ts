@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseAst } from "vite";
 import { expect, it } from "vitest";
-import { requirements } from "./requirements.ts";
+import { requirements } from "./requirements/index.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 /** What an id looks like: an attack case, a rule against attacks, a section of an RFC, a line of the wire contract. */
