@@ -1,17 +1,7 @@
-const code = {
-  quote: 0x22,
-  minus: 0x2d,
-  zero: 0x30,
-  nine: 0x39,
-  colon: 0x3a,
-  exponent: 0x65,
-  backslash: 0x5c,
-  openArray: 0x5b,
-  closeArray: 0x5d,
-  openObject: 0x7b,
-  closeObject: 0x7d,
-} as const;
+import { code } from "./json-scan.ts";
 
+/** In lower case. */
+const exponent = 0x65;
 const MAX_DEPTH = 64;
 /** Members of one object that are compared with each other. */
 export const MAX_PLAIN_KEYS = 16;
@@ -110,7 +100,7 @@ function plainNumberEnd(bytes: Uint8Array, from: number, length: number): number
   let at = from + 1;
   for (; at < length; at++) {
     const byte = bytes[at]!;
-    if ((byte | 0x20) === code.exponent) return -1;
+    if ((byte | 0x20) === exponent) return -1;
     const part = (byte >= code.zero && byte <= code.nine) || byte === 0x2e || byte === 0x2b;
     if (!part && byte !== code.minus) break;
   }

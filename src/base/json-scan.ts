@@ -2,7 +2,8 @@ import { JsonFault } from "./json-fault.ts";
 import { JsonKeys } from "./json-keys.ts";
 import { survives } from "./json-number.ts";
 
-const code = {
+/** What JSON is told apart by, in UTF-8 as in UTF-16. */
+export const code = {
   quote: 0x22,
   minus: 0x2d,
   zero: 0x30,

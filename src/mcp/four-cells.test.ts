@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type AskingUpstream, startAskingUpstream } from "../../test/peers/asking-upstream.ts";
 import { type EverythingUpstream, startEverythingUpstream } from "../../test/peers/everything-upstream.ts";
 import { type FreshDatabase, freshPostgresDatabase } from "../../test/postgres/database.ts";
+import { furnish } from "../../test/support/furnish.ts";
 import { type RunningGateway, startGateway } from "../../test/support/gateway.ts";
 
 // Every client revision that can be asked, every upstream revision that asks, every kind of question: nothing is lost.
@@ -179,26 +180,3 @@ describe.each(places)("%s", (_place, replicas) => {
     );
   });
 });
-
-async function furnish(gateway: RunningGateway, upstreams: Record<string, string>): Promise<string> {
-  const mcp_configs = [];
-  for (const [name, url] of Object.entries(upstreams)) {
-    const body = {
-      name,
-      connection_type: "http",
-      connection_string: url,
-      auth_type: "none",
-      tools_to_execute: ["*"],
-    };
-    const made = await gateway.admin<{ mcp_client_id: string }>("POST", "/api/mcp/client", body);
-    await gateway.admin("POST", `/api/mcp/client/${made.mcp_client_id}/refresh-tools`);
-    mcp_configs.push({ mcp_client_name: name, tools_to_execute: ["*"] });
-  }
-  const key = { name: "clients", mcp_configs };
-  const made = await gateway.admin<{ virtual_key: { value: string } }>(
-    "POST",
-    "/api/governance/virtual-keys",
-    key,
-  );
-  return made.virtual_key.value;
-}

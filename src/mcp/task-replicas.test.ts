@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type EverythingUpstream, startEverythingUpstream } from "../../test/peers/everything-upstream.ts";
 import { startTaskUpstream, type TaskUpstream } from "../../test/peers/task-upstream.ts";
 import { type FreshDatabase, freshPostgresDatabase } from "../../test/postgres/database.ts";
+import { furnish } from "../../test/support/furnish.ts";
 import { type RunningGateway, startGateway } from "../../test/support/gateway.ts";
 import type { Json } from "./endpoint.suite.ts";
 import { META } from "./endpoint.suite.ts";
@@ -178,28 +179,3 @@ describe("three replicas behind round robin", () => {
     }
   });
 });
-
-async function furnish(gateway: RunningGateway, upstreams: Record<string, string>): Promise<string> {
-  const mcp_configs = [];
-  for (const [name, url] of Object.entries(upstreams)) {
-    const body = {
-      name,
-      connection_type: "http",
-      connection_string: url,
-      auth_type: "none",
-      tools_to_execute: ["*"],
-    };
-    const made = await gateway.admin<{ mcp_client_id: string }>("POST", "/api/mcp/client", body);
-    await gateway.admin("POST", `/api/mcp/client/${made.mcp_client_id}/refresh-tools`);
-    mcp_configs.push({ mcp_client_name: name, tools_to_execute: ["*"] });
-  }
-  const made = await gateway.admin<{ virtual_key: { value: string } }>(
-    "POST",
-    "/api/governance/virtual-keys",
-    {
-      name: "clients",
-      mcp_configs,
-    },
-  );
-  return made.virtual_key.value;
-}
