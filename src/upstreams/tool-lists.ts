@@ -24,7 +24,10 @@ export interface ToolListsParts {
   hasCredential(owner: Owner, upstreamId: string): Promise<boolean>;
 }
 
-const AT_ONCE = 4;
+/** So many are read side by side; one that does not answer must not stand in the way of those that do. */
+const AT_ONCE = 64;
+/** After this a round is over, whatever still runs behind. */
+const ROUND_MS = 20_000;
 const LONGEST_RETRY_MS = 60_000;
 
 /** Keeps the tool lists fresh. Nobody waits for it, and an upstream that fails keeps the tools last read. */
@@ -78,14 +81,23 @@ export class ToolLists {
     this.#announcements.take(id, owner);
   }
 
-  /** Reads every list that is due, a few at once; called by a timer. Resolves when they are through. */
-  async refreshDue(): Promise<void> {
+  /**
+   * Reads every list that is due, side by side under one deadline; called by a timer. Resolves when they are through, or
+   * after `roundMs`: what still runs then is not begun again, and what was not reached is the next round's.
+   */
+  async refreshDue(roundMs = ROUND_MS): Promise<void> {
     const now = this.#now();
     const due = this.#parts.upstreams.all().filter((upstream) => !upstream.disabled && isDue(upstream, now));
+    const deadline = Promise.withResolvers<void>();
+    const timer = setTimeout(() => {
+      due.length = 0;
+      deadline.resolve();
+    }, roundMs);
     const work = async () => {
       for (let next = due.shift(); next; next = due.shift()) await this.refresh(next.id);
     };
-    await Promise.all(Array.from({ length: AT_ONCE }, work));
+    await Promise.race([Promise.all(Array.from({ length: AT_ONCE }, work)), deadline.promise]);
+    clearTimeout(timer);
   }
 
   /** Resolves when nothing is being read. */
