@@ -199,6 +199,24 @@ describe("an older upstream asks a client of 2026-07-28", () => {
     expect(peer.calls("tools/call")).toHaveLength(1);
   });
 
+  test("an upstream that asks and does not wait: the answer is kept for the repeat, and given once", async () => {
+    const finish = Promise.withResolvers<void>();
+    peer.on("tools/call", async ({ res, id }) => {
+      res.writeHead(200, { "content-type": "text/event-stream" });
+      const event = (said: Json) =>
+        `event: message\ndata: ${JSON.stringify({ jsonrpc: "2.0", ...said })}\n\n`;
+      res.write(event({ id: "up", method: "roots/list" }));
+      await finish.promise;
+      res.end(event({ id, result: { content: [{ type: "text", text: "done" }] } }));
+    });
+    const { requestState } = (await call()).body.result;
+    finish.resolve();
+    await expect.poll(() => bench.calls).toHaveLength(1);
+    const round = { inputResponses: { q1: { roots: [] } }, requestState };
+    expect((await call(round)).body.result.content[0].text).toBe("done");
+    expect((await call(round)).body.error.code).toBe(-32602);
+  });
+
   test("MC-32 the state is the caller's, for this call, and once", async () => {
     asksInCall(peer, { method: "elicitation/create", params: form });
     const { requestState } = (await call()).body.result;

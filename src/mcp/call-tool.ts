@@ -1,53 +1,37 @@
 import type { Rules } from "../access/index.ts";
-import type { Gone } from "../base/index.ts";
-import { type JsonObject, Problem } from "../base/index.ts";
-import type { HeaderReader } from "../http/index.ts";
-import { type ClientAnswer, metaKey, type Relayed, type UpstreamRequest } from "../relay/index.ts";
+import type { JsonObject } from "../base/index.ts";
 import type { AccountTools } from "./account-tools.ts";
 import { accountFor } from "./accounts.ts";
 import { calledByPage } from "./apps.ts";
-import { AskUser, pause, type Round } from "./ask-user.ts";
-import { isObject, type Message } from "./body.ts";
-import type { Caller } from "./caller.ts";
+import { AskUser, pause } from "./ask-user.ts";
+import { isObject } from "./body.ts";
+import { refuseUnknown, reportCall } from "./call-report.ts";
+import { CallsUnderWay } from "./calls-under-way.ts";
 import type { Catalog, Entry, Target } from "./catalog.ts";
 import type { ClientBehaviours } from "./client-behaviour.ts";
 import type { ConnectTools, View } from "./connect-tools.ts";
-import { type Client, digestOf } from "./era.ts";
 import { extraHeaders } from "./extra-headers.ts";
 import { failureReply, upstreamError } from "./failures.ts";
 import { readFilters } from "./filters.ts";
 import { awaitFirstRead } from "./first-read.ts";
+import { levelOf, wanted } from "./hearing.ts";
 import type { HeldAt } from "./held-call.ts";
 import { HeldCalls } from "./held-calls.ts";
-import { fromLevel, LogLevels } from "./log-levels.ts";
+import { LogLevels } from "./log-levels.ts";
 import type { Mailbox } from "./mailbox.ts";
 import { becomesTask, NewTasks, speaksOfTasks, withoutStatus } from "./new-tasks.ts";
 import { checkParamHeaders, paramHeaders } from "./param-headers.ts";
 import type { McpParts } from "./parts.ts";
 import { PlainNames } from "./plain-names.ts";
-import { code, Refusal, UnknownTool } from "./refusal.ts";
-import { asError, complete, type NotificationSink, type Reply, type ServerInfo } from "./reply.ts";
+import { code, Refusal } from "./refusal.ts";
+import { asError, complete, type Reply, type ServerInfo } from "./reply.ts";
 import { type RequestState, RequestStates } from "./request-state.ts";
 import { selfAt } from "./self.ts";
+import type { TaskNewsDesk } from "./task-news.ts";
+import { digestFor, type ToolCall } from "./tool-call.ts";
 import { askClient, inputResponses, pagesRequired } from "./upstream-asks.ts";
 import { canBeAsked, inputRequired } from "./upstream-input.ts";
-
-/** One `tools/call` of a proved caller. */
-export interface ToolCall {
-  caller: Caller;
-  client: Client;
-  params: JsonObject;
-  headers: HeaderReader;
-  signal: Gone;
-  requestId: string;
-  onNotification?: NotificationSink;
-  /** Puts a question of the upstream to the client; absent when it cannot be asked. */
-  ask?(request: UpstreamRequest): Promise<ClientAnswer>;
-  /** What the client answered to a newer upstream's questions, to go with the repeated call. */
-  answered?: { inputResponses?: JsonObject; requestState?: string; rounds: number };
-  /** Digest of the call that this one came in, where that was `call_tool`. */
-  outer?: string;
-}
+import { upstreamParams } from "./upstream-params.ts";
 
 /** Tools that are not in the catalogue, because they are somebody's own. */
 export interface OtherTools {
@@ -55,8 +39,6 @@ export interface OtherTools {
   accounts: AccountTools;
 }
 
-/** Calls one identity may have under way at once (MC-26). */
-const MAX_IN_FLIGHT = 256;
 /** How often a newer upstream may ask an older client for more, and how soon it is asked again what it only wants repeated. */
 const MAX_ROUNDS = 8;
 const REPEAT_MS = 500;
@@ -71,7 +53,7 @@ export class ToolCalls {
   readonly #others: OtherTools;
   readonly #held: HeldCalls;
   readonly #plain: PlainNames;
-  readonly #inFlight = new Map<string, number>();
+  readonly #underWay = new CallsUnderWay();
   readonly levels: LogLevels;
   readonly #tasks: NewTasks;
 
@@ -81,7 +63,7 @@ export class ToolCalls {
     self: ServerInfo,
     behaviours: ClientBehaviours,
     others: OtherTools,
-    mailbox: Mailbox,
+    { mailbox, news }: { mailbox: Mailbox; news: TaskNewsDesk },
   ) {
     this.#parts = parts;
     this.#catalog = catalog;
@@ -92,7 +74,7 @@ export class ToolCalls {
     this.#others = others;
     this.#held = new HeldCalls(parts.world, mailbox);
     this.#plain = new PlainNames(parts.upstreams);
-    this.#tasks = new NewTasks(parts, self);
+    this.#tasks = new NewTasks(parts, self, news);
   }
 
   /** Throws `Refusal`, and `Problem` when the caller has too many calls under way. */
@@ -114,11 +96,11 @@ export class ToolCalls {
     if (!entry) return this.#connect(call, params.name, view);
     if (client.era === "modern" && call.outer === undefined)
       checkParamHeaders(entry.paramHeaders, args, call.headers);
-    this.#enter(caller.binding);
+    this.#underWay.enter(caller.binding);
     try {
       return await this.#run(call, entry, args, rules);
     } finally {
-      this.#leave(caller.binding);
+      this.#underWay.leave(caller.binding);
     }
   }
 
@@ -127,27 +109,12 @@ export class ToolCalls {
    * failed result is a JSON-RPC error here. Throws as `call` does.
    */
   async carry(call: ToolCall, target: Target, args: JsonObject | undefined, rules: Rules): Promise<Reply> {
-    this.#enter(call.caller.binding);
+    this.#underWay.enter(call.caller.binding);
     try {
       return asError(await this.#run(call, target, args, rules));
     } finally {
-      this.#leave(call.caller.binding);
+      this.#underWay.leave(call.caller.binding);
     }
-  }
-
-  #enter(binding: string): void {
-    const count = this.#inFlight.get(binding) ?? 0;
-    if (count >= MAX_IN_FLIGHT) {
-      const message = `${MAX_IN_FLIGHT} calls are under way already. Wait for some to end.`;
-      throw new Problem("too_many", "too_many_calls", message, { retryAfter: 1 });
-    }
-    this.#inFlight.set(binding, count + 1);
-  }
-
-  #leave(binding: string): void {
-    const left = (this.#inFlight.get(binding) ?? 1) - 1;
-    if (left > 0) this.#inFlight.set(binding, left);
-    else this.#inFlight.delete(binding);
   }
 
   /** A client of 2026-07-28 that an older upstream may ask something is answered by rounds, its call held meanwhile. */
@@ -188,8 +155,10 @@ export class ToolCalls {
   ): Promise<Reply> {
     const started = performance.now();
     const { caller, client } = call;
-    const { params, round } = this.#upstreamParams(call, entry, args);
-    const prepared = speaksOfTasks(entry, params) ? this.#tasks.prepare(call, entry, params) : undefined;
+    const { params, round } = upstreamParams(this.#states, call, entry, args);
+    const prepared = speaksOfTasks(entry, params)
+      ? this.#tasks.prepare(call, entry, params, rules)
+      : undefined;
     const account = accountFor(entry, call);
     const logLevel = levelOf(call, this.levels);
     const relayed = await this.#parts.relay.call({
@@ -204,12 +173,15 @@ export class ToolCalls {
       extraHeaders: extraHeaders(entry.upstream.allowedExtraHeaders, call.headers),
       tasks: prepared?.tasks ?? entry.about !== undefined,
       session: entry.about?.session,
+      followsTask: prepared?.follows,
+      progressToken: prepared?.progressToken,
       signal: call.signal,
       logLevel,
       onNotification: prepared?.tasks ? withoutStatus(wanted(call, logLevel)) : wanted(call, logLevel),
       onRequest: call.ask && ((request) => askClient(call, entry, request)),
     });
-    this.#report(
+    reportCall(
+      this.#parts,
       call,
       entry,
       account === undefined ? relayed : { account, ...relayed },
@@ -220,7 +192,7 @@ export class ToolCalls {
       case "result":
         if (prepared && entry.about === undefined && becomesTask(prepared, relayed))
           return await this.#tasks.answer(call, entry, relayed, rules, (...told) =>
-            this.#report(call, ...told),
+            reportCall(this.#parts, call, ...told),
           );
         return call.ask && client.era === "legacy" && relayed.result.resultType === "input_required"
           ? await this.#askOlder(call, entry, relayed.result, args, rules)
@@ -247,38 +219,6 @@ export class ToolCalls {
         return reply ?? (await this.#relay(call, entry, args, rules, true));
       }
     }
-  }
-
-  /** The parameters under the upstream's own tool name; what belongs to our own question is taken out. */
-  #upstreamParams(
-    call: ToolCall,
-    target: Target,
-    args: JsonObject | undefined,
-  ): { params: JsonObject; round?: Round } {
-    const { caller, params, client, answered } = call;
-    const { tool, sent: rename } = target;
-    const sent: JsonObject = rename ? rename(params) : { ...params, name: tool };
-    if (answered) {
-      const { rounds: _, ...round } = answered;
-      return { params: { ...sent, ...round } };
-    }
-    if (
-      client.era === "legacy" ||
-      (params.requestState === undefined && params.inputResponses === undefined)
-    ) {
-      return { params: sent };
-    }
-    const responses = isObject(params.inputResponses) ? params.inputResponses : undefined;
-    if (params.inputResponses !== undefined && !responses) {
-      throw new Refusal(code.invalidParams, 'Send "inputResponses" as an object.');
-    }
-    if (params.requestState === undefined) return { params: sent };
-    const state = this.#states.open(caller, digestFor(call, target, args), params.requestState);
-    delete sent.requestState;
-    if (state.upstream !== undefined) return { params: { ...sent, requestState: state.upstream } };
-    if (state.answers === "upstream") return { params: sent };
-    delete sent.inputResponses;
-    return { params: sent, round: { response: responses?.auth, waited: state.waited ?? 0 } };
   }
 
   #result(call: ToolCall, entry: Target, result: JsonObject, args: JsonObject | undefined): Reply {
@@ -323,69 +263,6 @@ export class ToolCalls {
     const full = this.#plain.full(call.caller, name);
     return (await awaitFirstRead(this.#parts, full, view, call.signal))
       ? this.call(call)
-      : this.#unknown(call, name);
+      : refuseUnknown(this.#parts, call, name);
   }
-
-  /** ID-30: what is not allowed looks like what does not exist. */
-  #unknown({ caller, requestId }: ToolCall, name: string): never {
-    const { actor, owner } = caller;
-    const detail = { tool: name.slice(0, 256) };
-    this.#parts.audit.note({ event: "call.denied", actor, owner, requestId, detail });
-    throw new UnknownTool();
-  }
-
-  #report({ caller, requestId }: ToolCall, entry: Target, relayed: Relayed, durationMs: number): void {
-    const { method, upstream } = entry;
-    const outcome = relayed.outcome === "failed" ? relayed.code : relayed.outcome;
-    this.#parts.onCall({ upstream: upstream.name, tool: method ?? entry.tool, outcome, durationMs });
-    if (entry.about?.again && outcome === "result") return;
-    const { actor, owner, virtualMcp } = caller;
-    const detail: JsonObject = method
-      ? { method, target: entry.tool.slice(0, 256), outcome }
-      : { tool: entry.tool, outcome };
-    if (virtualMcp) detail.virtual_mcp = virtualMcp.slug;
-    if (relayed.account !== undefined) detail.account = relayed.account;
-    this.#parts.audit.note({
-      event: "call.made",
-      actor,
-      owner,
-      upstreamId: entry.upstream.id,
-      requestId,
-      detail,
-    });
-  }
-}
-
-/** What a `requestState` is bound to: the call as its client sent it. */
-function digestFor({ outer }: ToolCall, { name }: Target, args: JsonObject | undefined): string {
-  return outer ?? digestOf(name, args);
-}
-
-/** Whether anything can come before the answer: older clients are sent what there is, 2026-07-28 ones what they asked for. */
-export function mayNotify(client: Client, { params }: Pick<Message, "params">): boolean {
-  if (client.era === "legacy") return true;
-  const meta = params?._meta;
-  return isObject(meta) && (meta[metaKey.logLevel] !== undefined || meta.progressToken !== undefined);
-}
-
-/** How much of an upstream's log the client wants to see; undefined: it did not say, or cannot be shown any. */
-function levelOf({ client, params, onNotification }: ToolCall, levels: LogLevels): string | undefined {
-  if (!onNotification) return undefined;
-  if (client.era === "legacy") return levels.of(client);
-  const level = isObject(params._meta) ? params._meta[metaKey.logLevel] : undefined;
-  return typeof level === "string" ? level : undefined;
-}
-
-/** 2026-07-28: no log messages unless this request asked for them. */
-function wanted(
-  { client, params, onNotification }: ToolCall,
-  level: string | undefined,
-): NotificationSink | undefined {
-  if (!onNotification) return undefined;
-  if (client.era === "legacy") return level === undefined ? onNotification : fromLevel(onNotification, level);
-  const meta = isObject(params._meta) ? params._meta : {};
-  if (level !== undefined) return fromLevel(onNotification, level);
-  if (meta.progressToken === undefined) return undefined;
-  return (notification) =>
-    notification.method === "notifications/progress" ? onNotification(notification) : undefined;
 }

@@ -55,6 +55,8 @@ export class ClientStreams {
   readonly #log: Log;
   /** By binding and session, or by a number. */
   readonly #held = new Map<string, Held>();
+  /** Those whose session got its name after the stream was opened. */
+  readonly #named = new Map<string, Listener>();
   /** How many there are, by `countedAs`. */
   readonly #counts = new Map<string, number>();
   readonly #keepAlive: NodeJS.Timeout;
@@ -74,6 +76,19 @@ export class ClientStreams {
   /** Everybody who can be told something, also those whose stream broke and may be resumed. */
   *all(): Generator<Listener> {
     for (const { listener } of this.#held.values()) yield listener;
+  }
+
+  /** The stream of a session; it may be broken, and waiting to be resumed. */
+  of(binding: string, session: string): Listener | undefined {
+    const key = `${binding} ${session}`;
+    return this.#held.get(key)?.listener ?? this.#named.get(key);
+  }
+
+  /** The stream was opened before its session had a name, and has one now. */
+  name(listener: Listener, session: string): void {
+    this.#unname(listener);
+    listener.session = session;
+    this.#named.set(`${listener.caller.binding} ${session}`, listener);
   }
 
   /** Opens or resumes the stream of a session. Throws 429 when the caller has too many. */
@@ -194,10 +209,16 @@ export class ClientStreams {
     if (oldest) this.#drop(oldest.key);
   }
 
+  #unname(listener: Listener): void {
+    const key = `${listener.caller.binding} ${listener.session}`;
+    if (this.#named.get(key) === listener) this.#named.delete(key);
+  }
+
   #drop(key: string): Held | undefined {
     const held = this.#held.get(key);
     if (!held) return undefined;
     this.#held.delete(key);
+    this.#unname(held.listener);
     for (const name of countedAs(held.listener.caller)) {
       const left = (this.#counts.get(name) ?? 1) - 1;
       if (left > 0) this.#counts.set(name, left);

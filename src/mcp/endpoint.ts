@@ -1,111 +1,54 @@
-import { z } from "zod";
 import { Problem } from "../base/index.ts";
 import {
-  answerWeb,
   type DirectContext,
-  type DirectHandler,
   envelope,
   type HeaderReader,
   noContent,
   type PlainAnswer,
-  type Route,
 } from "../http/index.ts";
-import { route } from "../identity/index.ts";
-import { modernVersion, type Notification } from "../relay/index.ts";
+import type { Notification } from "../relay/index.ts";
 import { answerBatch, checkRevision } from "./batch.ts";
 import { type Answer, type Batch, type Message, named, readMessage } from "./body.ts";
-import { mayNotify, type ToolCall } from "./call-tool.ts";
 import { type Caller, Callers } from "./caller.ts";
+import { CarriedCalls } from "./carried-calls.ts";
 import { ClientAsks } from "./client-asks.ts";
 import { ClientStream } from "./client-stream.ts";
 import { ClientStreams } from "./client-streams.ts";
 import { type Client, isModern, legacyClient, modernClient } from "./era.ts";
 import { errorReply } from "./failures.ts";
+import { mayNotify } from "./hearing.ts";
+import {
+  acceptsStream,
+  eventStream,
+  notAcceptable,
+  refuse,
+  refuseUnserved,
+  sessionOf,
+  write,
+} from "./http-answers.ts";
 import { InFlight } from "./in-flight.ts";
 import { Mailbox } from "./mailbox.ts";
 import { isCarried, Methods } from "./methods.ts";
 import { Origins } from "./origin.ts";
 import type { McpParts } from "./parts.ts";
 import { Pushes } from "./pushes.ts";
-import { code, Refusal } from "./refusal.ts";
+import { Refusal } from "./refusal.ts";
 import { type Reply, writeReply } from "./reply.ts";
 import { ClientSessions } from "./session.ts";
-import { SseAlias, type SseSender, sseRoutes } from "./sse-alias.ts";
-import { type ToolDoor, toolExecuteRoutes } from "./tool-execute.ts";
+import { SseAlias, type SseSender } from "./sse-alias.ts";
+import { TaskNewsDesk } from "./task-news.ts";
+import type { ToolCall } from "./tool-call.ts";
+import type { ToolDoor } from "./tool-execute.ts";
 import { canBeAsked } from "./upstream-input.ts";
 
-/** The routes of `/mcp` and `/mcp/{slug}`. */
-export function mcpRoutes(parts: McpParts): Route[] {
-  const endpoint = new Endpoint(parts);
-  return [
-    ...routesAt("/mcp", endpoint),
-    ...routesAt("/mcp/{slug}", endpoint),
-    ...sseRoutes(endpoint.sse),
-    ...toolExecuteRoutes(endpoint),
-  ];
-}
-
-const slugParams = z.object({ slug: z.string() });
-
-function routesAt(path: "/mcp" | "/mcp/{slug}", endpoint: Endpoint): Route[] {
-  const slugged = path === "/mcp/{slug}";
-  const methods = { POST: "post", GET: "listen", DELETE: "end", OPTIONS: "preflight" } as const;
-  return (Object.keys(methods) as (keyof typeof methods)[]).map((method) => {
-    const direct: DirectHandler = (context) =>
-      endpoint[methods[method]](context, slugged ? context.params.slug : undefined);
-    return route({
-      method,
-      path,
-      operationId: `mcp${slugged ? "Slug" : ""}${method[0]}${method.slice(1).toLowerCase()}`,
-      summary: summaries[method],
-      tag: "MCP",
-      access: "mcp",
-      csrf: "none",
-      rate: "none",
-      errors: "envelope",
-      params: slugged ? slugParams : undefined,
-      refuses: method === "POST" ? [400, 404, 406, 413, 415] : method === "OPTIONS" ? [] : [400, 404],
-      answers: answers[method],
-      handle: (context) => answerWeb(direct, context as never),
-      direct,
-    });
-  });
-}
-
-const summaries = {
-  POST: "One JSON-RPC message of an MCP client (Streamable HTTP, 2025-03-26 to 2026-07-28), or a batch of them (2025-03-26)",
-  GET: "The stream of a session, for what belongs to no call (revisions before 2026-07-28)",
-  DELETE: "Ends a session (revisions before 2026-07-28)",
-  OPTIONS: "CORS preflight for the allowed origins",
-};
-const rpcMessage = z.looseObject({ jsonrpc: z.literal("2.0") });
-const answers = {
-  POST: {
-    200: {
-      description: "The answer, as JSON or as an event stream; of a batch, a list of answers",
-      schema: z.union([rpcMessage, z.array(rpcMessage)]),
-      media: ["text/event-stream"],
-    },
-    202: { description: "Taken" },
-  },
-  GET: {
-    200: {
-      description: "Messages of the server, until the client or the session goes",
-      media: ["text/event-stream"],
-    },
-    405: { description: "Without a session there is no stream: use POST" },
-  },
-  DELETE: {
-    204: { description: "The session is over, on every replica" },
-    405: { description: "Without a session there is nothing to end: use POST" },
-  },
-  OPTIONS: { 204: { description: "What is allowed" } },
-};
+/** What a GET is for where a message would say it. */
+const stream = { method: undefined };
 
 /** A message that wants an answer. */
 type Request = Message & { id: string | number };
 
-class Endpoint implements ToolDoor {
+/** What every address of MCP comes to: who calls, what they say, and how the answer goes back. */
+export class Endpoint implements ToolDoor {
   readonly #origins: Origins;
   readonly #callers: Callers;
   readonly #sessions: ClientSessions;
@@ -115,16 +58,22 @@ class Endpoint implements ToolDoor {
   readonly sse: SseAlias;
   readonly #pushes: Pushes;
 
-  constructor(parts: McpParts) {
+  constructor(given: McpParts) {
+    const mailbox = new Mailbox(given);
+    // Whoever calls an upstream from here on reaches what only another replica has.
+    const parts: McpParts = { ...given, relay: new CarriedCalls(given, mailbox) };
     this.#origins = new Origins(parts.settings);
     this.#callers = new Callers(parts);
     this.#sessions = new ClientSessions(parts);
     this.#inFlight = new InFlight(parts);
-    const mailbox = new Mailbox(parts);
     this.#asks = new ClientAsks(parts.hash, mailbox);
     const streams = parts.streams ?? new ClientStreams(parts);
-    this.#sessions.ended.push((session) => streams.endSession(session));
-    this.#methods = new Methods(parts, this.#sessions, mailbox);
+    const news = new TaskNewsDesk({ ...parts, mailbox, streams });
+    this.#sessions.ended.push((session) => {
+      streams.endSession(session);
+      news.endSession(session);
+    });
+    this.#methods = new Methods(parts, this.#sessions, mailbox, news);
     this.#pushes = new Pushes({ mcp: parts, streams, callers: this.#callers, methods: this.#methods });
     this.sse = new SseAlias({ ...parts, mailbox, streams }, this);
   }
@@ -318,68 +267,4 @@ class Endpoint implements ToolDoor {
       .then((reply) => stream.finish(writeReply(message.id, reply)));
     return eventStream(stream.body, headers);
   }
-}
-
-/** ID-30: a virtual MCP that this caller may not use looks like none. */
-function refuseUnserved(
-  { virtualMcp }: Caller,
-  slug: string | undefined,
-  id: string | number | undefined,
-): void {
-  if (slug === undefined || virtualMcp !== undefined) return;
-  const text = "There is no MCP server of this name here. Check the address.";
-  throw named(new Refusal(code.invalidRequest, text, { status: 404 }), id);
-}
-
-/** What a GET is for where a message would say it. */
-const stream = { method: undefined };
-
-/** The session a GET or DELETE is about. 405 without one, and for 2026-07-28, which has neither (protocol section 1.4). */
-function sessionOf(headers: HeaderReader): string {
-  const id = headers.get("mcp-session-id");
-  if (id !== null && headers.get("mcp-protocol-version")?.trim() !== modernVersion) return id;
-  const message =
-    "Send JSON-RPC messages with POST; a stream and its end belong to a session of an older client.";
-  throw new Problem("method_not_allowed", "method_not_allowed", message, { headers: { allow: "POST" } });
-}
-
-function eventStream(
-  body: ReadableStream<Uint8Array> | undefined,
-  headers: Record<string, string>,
-): Response {
-  return new Response(body, {
-    headers: { ...headers, "content-type": "text/event-stream", "x-accel-buffering": "no" },
-  });
-}
-
-function write(id: string | number, reply: Reply, headers: Record<string, string>): PlainAnswer {
-  headers["content-type"] = "application/json";
-  if ("result" in reply) Object.assign(headers, reply.headers);
-  const status = "error" in reply ? (reply.status ?? 200) : 200;
-  return { status, headers, body: writeReply(id, reply) };
-}
-
-function refuse(refusal: Refusal, headers: Record<string, string>): PlainAnswer {
-  const { message, data, status } = refusal;
-  const error = data === undefined ? { code: refusal.code, message } : { code: refusal.code, message, data };
-  headers["content-type"] = "application/json";
-  return { status, headers, body: writeReply(refusal.id, { error }) };
-}
-
-const JSON_ACCEPTED = /(?:^|,)\s*(?:application\/(?:json|\*)|\*\/\*)\s*(?:[;,]|$)/i;
-const STREAM_ACCEPTED = /(?:^|,)\s*text\/event-stream\s*(?:[;,]|$)/i;
-/** What the SDKs send. */
-const USUAL_ACCEPT = "application/json, text/event-stream";
-
-/** Whether the client reads event streams; 406 when it reads nothing of ours. No `Accept` is any (RFC 9110 §12.5.1), as JSON. */
-function acceptsStream(accept: string | null): boolean {
-  if (accept === USUAL_ACCEPT) return true;
-  if (accept === null) return false;
-  const stream = STREAM_ACCEPTED.test(accept);
-  if (stream || JSON_ACCEPTED.test(accept)) return stream;
-  throw notAcceptable();
-}
-
-function notAcceptable(): Refusal {
-  return new Refusal(code.invalidRequest, "Accept application/json and text/event-stream.", { status: 406 });
 }

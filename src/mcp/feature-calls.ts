@@ -2,7 +2,7 @@ import type { Rules } from "../access/index.ts";
 import type { JsonObject } from "../base/index.ts";
 import type { Upstream } from "../upstreams/index.ts";
 import { isObject } from "./body.ts";
-import type { ToolCall, ToolCalls } from "./call-tool.ts";
+import type { ToolCalls } from "./call-tool.ts";
 import type { Target } from "./catalog.ts";
 import type { Client } from "./era.ts";
 import { type Filters, readFilters } from "./filters.ts";
@@ -12,6 +12,7 @@ import type { PlainNames } from "./plain-names.ts";
 import { code, Refusal } from "./refusal.ts";
 import { complete, type Reply, type ServerInfo } from "./reply.ts";
 import { selfAt } from "./self.ts";
+import type { ToolCall } from "./tool-call.ts";
 
 export const featureMethods = ["prompts/get", "resources/read", "completion/complete"] as const;
 export type FeatureMethod = (typeof featureMethods)[number];

@@ -29,6 +29,8 @@ export class HeldCall {
   round = 0;
   /** A round is under way: its client waits. */
   busy = true;
+  /** Its answer is there, and its client is not. */
+  isOver = false;
   deadline: NodeJS.Timeout | undefined;
   readonly #asks = new Map<string, Ask>();
   #lastKey = 0;

@@ -1,9 +1,9 @@
 import { type Gone, type JsonObject, newId, Problem, type World } from "../base/index.ts";
-import type { ToolCall } from "./call-tool.ts";
 import { type HeldAt, HeldCall } from "./held-call.ts";
 import type { Mailbox } from "./mailbox.ts";
 import { code, Refusal } from "./refusal.ts";
 import type { NotificationSink, Reply } from "./reply.ts";
+import type { ToolCall } from "./tool-call.ts";
 
 /** How long a client may take for one round. */
 const ROUND_MS = 10 * 60_000;
@@ -12,6 +12,8 @@ const PICKED_UP_MS = 5_000;
 /** Calls held at once, for one caller and in all. */
 const MAX_OF_CALLER = 32;
 const MAX_HELD = 2_000;
+/** Calls that ended while their client was away: their answers are whole, and in memory. */
+const MAX_ENDED = 100;
 
 interface RemoteRound {
   at: HeldAt;
@@ -59,7 +61,7 @@ export class HeldCalls {
       onNotification: onNotification && ((notification) => held.sink?.(notification)),
       ask: held.ask,
     };
-    held.reply = work(watched).finally(() => this.#forget(held));
+    held.reply = work(watched).finally(() => this.#ended(held));
     // Nobody may be there to hear of it; who is, awaits it too.
     held.reply.catch(() => undefined);
     return this.#round(held, signal, onNotification);
@@ -90,7 +92,12 @@ export class HeldCalls {
     held.sink = sink;
     try {
       const reply = await Promise.race([held.reply, held.asked()]);
-      return reply ?? this.#ask(held);
+      if (!reply) return this.#ask(held);
+      this.#forget(held);
+      return reply;
+    } catch (error) {
+      this.#forget(held);
+      throw error;
     } finally {
       held.sink = undefined;
       client.removeEventListener("abort", leave);
@@ -101,7 +108,7 @@ export class HeldCalls {
     this.#keep(held);
     held.round += 1;
     held.busy = false;
-    held.deadline = setTimeout(() => held.departure.abort(), ROUND_MS).unref();
+    held.deadline = setTimeout(() => this.#late(held), ROUND_MS).unref();
     const at = { replica: this.#mailbox.replica, id: held.id, round: held.round };
     return {
       result: {
@@ -110,6 +117,11 @@ export class HeldCalls {
         requestState: held.wrap(at),
       },
     };
+  }
+
+  #late(held: HeldCall): void {
+    held.departure.abort();
+    if (held.isOver) this.#forget(held);
   }
 
   #keep(held: HeldCall): void {
@@ -121,6 +133,17 @@ export class HeldCalls {
       throw new Problem("too_many", "too_many_calls", message, { retryAfter: 10 });
     }
     this.#held.set(held.id, held);
+  }
+
+  /** An upstream need not wait for what it asked. Whoever was sent away with the question gets the answer in the next round. */
+  #ended(held: HeldCall): void {
+    if (held.busy || !this.#held.has(held.id)) {
+      this.#forget(held);
+      return;
+    }
+    held.isOver = true;
+    const over = [...this.#held.values()].filter(({ isOver }) => isOver);
+    if (over.length > MAX_ENDED) this.#forget(over[0]!);
   }
 
   #forget(held: HeldCall): void {

@@ -5,6 +5,6 @@
  */
 export { anonymousSessionId } from "./caller.ts";
 export { ClientStreams } from "./client-streams.ts";
-export { mcpRoutes } from "./endpoint.ts";
 export { sweepFinishedTasks } from "./finished-tasks.ts";
+export { mcpRoutes } from "./mcp-routes.ts";
 export type { CallReport, McpParts } from "./parts.ts";

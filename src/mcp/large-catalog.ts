@@ -3,7 +3,7 @@ import { type JsonObject, stringifyJson } from "../base/index.ts";
 import type { ToolDefinition } from "../upstreams/index.ts";
 import type { AccountTools } from "./account-tools.ts";
 import { isObject } from "./body.ts";
-import type { ToolCall, ToolCalls } from "./call-tool.ts";
+import type { ToolCalls } from "./call-tool.ts";
 import type { Caller } from "./caller.ts";
 import { allowed, type Catalog, type Entry } from "./catalog.ts";
 import { digestOf } from "./era.ts";
@@ -21,6 +21,7 @@ import type { PlainNames } from "./plain-names.ts";
 import { UnknownTool } from "./refusal.ts";
 import { complete, type Reply, type ServerInfo, toolFailure } from "./reply.ts";
 import { selfAt } from "./self.ts";
+import type { ToolCall } from "./tool-call.ts";
 import { ToolIndex } from "./tool-index.ts";
 
 /** Characters of definitions in one answer, and of one of them; a larger one is shown without its schema. */

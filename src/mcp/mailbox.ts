@@ -12,12 +12,14 @@ export interface MailboxParts {
 }
 
 /**
- * What one replica has to tell another about a call that the other holds: an answer of its client, or a round of it. It
- * goes through the database, sealed, and is taken once.
+ * What one replica has to tell another about what the other holds: a call, a connection, a stream of a client. It goes
+ * through the database, sealed, and is taken once.
  */
 export class Mailbox {
   /** This process; another after a restart. */
   readonly replica: string;
+  /** Whether an address that is no replica's is here, in the word of each who knows some. */
+  readonly holders: ((address: string) => boolean)[] = [];
   readonly #parts: MailboxParts;
   readonly #handlers = new Map<string, (body: never) => void>();
 
@@ -25,9 +27,11 @@ export class Mailbox {
     this.#parts = parts;
     this.replica = Buffer.from(parts.world.random(9)).toString("base64url");
     parts.database.changes.listen(({ topic, key }) => {
+      if (topic !== TOPIC) return;
       const [to, id] = key.split(" ");
-      if (topic !== TOPIC || to !== this.replica || id === undefined) return;
-      this.#take(id).catch((error) => parts.world.log.warn("mcp.message_lost", { error }));
+      if (to === undefined || id === undefined) return;
+      if (to !== this.replica && !this.holders.some((holds) => holds(to))) return;
+      this.#take(to, id).catch((error) => parts.world.log.warn("mcp.message_lost", { error }));
     });
   }
 
@@ -36,7 +40,7 @@ export class Mailbox {
     this.#handlers.set(kind, handler as (body: never) => void);
   }
 
-  /** Returns an id to `withdraw` by. `id`: to send the same thing at most once. */
+  /** Returns an id to `withdraw` by. `to`: a replica, or an address that one of them holds. `id`: to send the same thing at most once. */
   async send(to: string, kind: string, body: unknown, id?: string): Promise<string> {
     const { world, database, seal } = this.#parts;
     const message = id ?? newId(world, "msg");
@@ -59,10 +63,10 @@ export class Mailbox {
     return (await this.#delete(id)) !== undefined;
   }
 
-  async #take(id: string): Promise<void> {
+  async #take(to: string, id: string): Promise<void> {
     const row = await this.#delete(id);
     if (!row) return;
-    const text = this.#parts.seal.openText(row.sealed, [PURPOSE, id, this.replica]);
+    const text = this.#parts.seal.openText(row.sealed, [PURPOSE, id, to]);
     const { kind, body } = JSON.parse(text) as { kind: string; body: never };
     this.#handlers.get(kind)?.(body);
   }

@@ -3,7 +3,7 @@ import type { HeaderReader } from "../http/index.ts";
 import { AccountTools } from "./account-tools.ts";
 import { withPages } from "./apps.ts";
 import { isObject, type Message } from "./body.ts";
-import { type ToolCall, ToolCalls } from "./call-tool.ts";
+import { ToolCalls } from "./call-tool.ts";
 import type { Caller } from "./caller.ts";
 import { Catalog } from "./catalog.ts";
 import { ClientBehaviours } from "./client-behaviour.ts";
@@ -23,8 +23,10 @@ import { complete, type Reply, type ServerInfo } from "./reply.ts";
 import { instructionsAt, selfAt } from "./self.ts";
 import { type ClientSessions, declaredOf, shortName } from "./session.ts";
 import { Subscriptions } from "./subscriptions.ts";
+import type { TaskNewsDesk } from "./task-news.ts";
 import { withTasks } from "./task-support.ts";
 import { isTaskMethod, Tasks } from "./tasks.ts";
+import type { ToolCall } from "./tool-call.ts";
 
 /** One request of a proved caller, its era known. */
 export interface Exchange {
@@ -59,7 +61,7 @@ export class Methods {
   readonly #large: LargeCatalog;
   readonly tasks: Tasks;
 
-  constructor(parts: McpParts, sessions: ClientSessions, mailbox: Mailbox) {
+  constructor(parts: McpParts, sessions: ClientSessions, mailbox: Mailbox, news: TaskNewsDesk) {
     this.#parts = parts;
     this.#sessions = sessions;
     this.self = { name: "postern", title: "Postern", version: parts.version };
@@ -78,11 +80,11 @@ export class Methods {
         connect: this.#connectTools,
         accounts: this.#accountTools,
       },
-      mailbox,
+      { mailbox, news },
     );
     this.offers = new Offers(parts.upstreams, parts.world.log);
     this.#features = new FeatureCalls(parts, this.offers, this.calls, this.self, this.plain);
-    const shared = { offers: this.offers, calls: this.calls, self: this.self, mailbox };
+    const shared = { offers: this.offers, calls: this.calls, self: this.self, mailbox, news };
     this.tasks = new Tasks(parts, shared);
     this.#large = new LargeCatalog({
       access: parts.access,

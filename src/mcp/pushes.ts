@@ -123,7 +123,7 @@ export class Pushes {
   follow(listener: Listener, client: Client): void {
     if (listener.session === client.session) return;
     listener.client = client;
-    listener.session = client.session;
+    if (client.session !== undefined) this.#parts.streams.name(listener, client.session);
     void this.#reload(listener);
     this.#changes.soon(listener);
   }

@@ -4,9 +4,9 @@ import type { ClientStreams } from "./client-streams.ts";
 import type { Listener } from "./listener.ts";
 import { code, Refusal } from "./refusal.ts";
 import type { TaskCall } from "./task-requests.ts";
-import { knowsTasks } from "./task-support.ts";
+import { knowsTasks, missingExtension } from "./task-support.ts";
 import { intervalOf, isOver } from "./task-words.ts";
-import { missingExtension, type Tasks } from "./tasks.ts";
+import type { Tasks } from "./tasks.ts";
 
 /** Tasks one stream may follow, and how often it is looked at least far apart. */
 const MOST = 16;

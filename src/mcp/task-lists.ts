@@ -2,7 +2,6 @@ import type { Rules } from "../access/index.ts";
 import type { Json, JsonObject } from "../base/index.ts";
 import type { Relayed, TaskAnswer } from "../relay/index.ts";
 import type { Upstream } from "../upstreams/index.ts";
-import type { ToolCall } from "./call-tool.ts";
 import type { Caller } from "./caller.ts";
 import type { Target } from "./catalog.ts";
 import { readFilters } from "./filters.ts";
@@ -12,6 +11,7 @@ import type { TaskIds } from "./task-ids.ts";
 import type { Stepped } from "./task-step.ts";
 import { listsTasks } from "./task-support.ts";
 import { taskAs, withRelated } from "./task-words.ts";
+import type { ToolCall } from "./tool-call.ts";
 
 /** One account at one upstream, and how far its list was read. */
 interface Source {

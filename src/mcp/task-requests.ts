@@ -3,17 +3,20 @@ import type { JsonObject } from "../base/index.ts";
 import type { Notification, TaskForm } from "../relay/index.ts";
 import type { Upstream } from "../upstreams/index.ts";
 import { isObject } from "./body.ts";
-import type { ToolCall, ToolCalls } from "./call-tool.ts";
+import type { ToolCalls } from "./call-tool.ts";
 import type { Target } from "./catalog.ts";
 import { readFilters } from "./filters.ts";
 import type { McpParts } from "./parts.ts";
+import { ProgressTokens } from "./progress-tokens.ts";
 import { code, Refusal } from "./refusal.ts";
 import { complete, type Reply, type ServerInfo } from "./reply.ts";
 import { selfAt } from "./self.ts";
 import type { TaskIds, TaskRef } from "./task-ids.ts";
+import type { TaskNewsDesk } from "./task-news.ts";
 import type { Step, Stepped } from "./task-step.ts";
 import { usesEverything } from "./task-support.ts";
-import { taskAs } from "./task-words.ts";
+import { isOver, taskAs, withRelated } from "./task-words.ts";
+import type { ToolCall } from "./tool-call.ts";
 
 /** One request about tasks, of a proved caller. */
 export interface TaskCall extends ToolCall {
@@ -39,13 +42,18 @@ export class TaskRequests {
   readonly #parts: Pick<McpParts, "audit" | "upstreams">;
   readonly #ids: TaskIds;
   readonly #calls: ToolCalls;
+  readonly #tokens: ProgressTokens;
+  readonly #news: TaskNewsDesk;
 
   constructor(
-    parts: Pick<McpParts, "audit" | "upstreams">,
+    parts: Pick<McpParts, "audit" | "upstreams" | "seal">,
     ids: TaskIds,
     calls: ToolCalls,
     self: ServerInfo,
+    news: TaskNewsDesk,
   ) {
+    this.#tokens = new ProgressTokens(parts.seal);
+    this.#news = news;
     this.#parts = parts;
     this.#ids = ids;
     this.#calls = calls;
@@ -85,14 +93,16 @@ export class TaskRequests {
   about(call: TaskCall, task: Remote): Step {
     const { _meta } = call.params;
     let again = call.again === true;
-    return (method, params) => {
+    return async (method, params) => {
       const target = targetOf(task, method);
       if (method === "tasks/get") {
         target.about!.again = again;
         again = true;
       }
       const sent = { method, params: _meta === undefined ? params : { ...params, _meta } };
-      return this.send(heardFor(call, task), target, task.rules, sent);
+      const stepped = await this.send(heardFor(call, task, this.#tokens), target, task.rules, sent);
+      if (isEnd(method, stepped)) this.#news.over(task.id, call.client);
+      return stepped;
     };
   }
 
@@ -130,13 +140,27 @@ export function targetOf(task: Known, method: string): Target {
   return { name: `${method} ${id}`, upstream, tool, paramHeaders: [], account, method, about };
 }
 
-/** `notifications/tasks/status` under the id that its client knows; about another task it is not for this stream. */
-function heardFor(call: TaskCall, task: Known): TaskCall {
-  const { client, onNotification } = call;
+/** Whether no more is to be heard of a task after this. */
+function isEnd(method: string, stepped: Stepped): boolean {
+  if ("reply" in stepped) return stepped.told === true && method === "tasks/result";
+  return method === "tasks/result" || isOver(stepped.result);
+}
+
+/**
+ * `notifications/tasks/status` under the id, and progress under the token that its client knows; about another task it is not
+ * for this stream. 2026-07-28 has neither (SEP-2663).
+ */
+function heardFor(call: TaskCall, task: Known, tokens: ProgressTokens): TaskCall {
+  const { caller, client, onNotification } = call;
   if (!onNotification) return call;
   const hear = (notification: Notification) => {
-    if (notification.method !== "notifications/tasks/status") return onNotification(notification);
-    const { params } = notification;
+    const { method, params, isOfTask } = notification;
+    if (isOfTask) {
+      const token = client.era === "legacy" ? tokens.open(caller, params?.progressToken) : undefined;
+      if (token === undefined) return;
+      return onNotification({ method, params: withRelated({ ...params, progressToken: token }, task.id) });
+    }
+    if (method !== "notifications/tasks/status") return onNotification(notification);
     if (client.era === "modern" || params?.taskId !== task.own) return;
     return onNotification({ ...notification, params: taskAs("core", task.id, params, "core") });
   };

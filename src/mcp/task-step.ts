@@ -1,11 +1,11 @@
 import type { Gone, JsonObject, World } from "../base/index.ts";
 import { pause } from "./ask-user.ts";
-import type { ToolCall } from "./call-tool.ts";
 import type { Target } from "./catalog.ts";
 import { failureReply } from "./failures.ts";
 import { code } from "./refusal.ts";
 import type { Reply } from "./reply.ts";
 import { intervalOf, isOver } from "./task-words.ts";
+import type { ToolCall } from "./tool-call.ts";
 import { inputResponses } from "./upstream-asks.ts";
 
 /**

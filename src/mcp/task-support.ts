@@ -5,6 +5,7 @@ import type { ToolDefinition, Upstream } from "../upstreams/index.ts";
 import { isObject } from "./body.ts";
 import type { Target } from "./catalog.ts";
 import type { Client } from "./era.ts";
+import { code, Refusal } from "./refusal.ts";
 
 /**
  * Whether calls of a tool can become tasks: at an upstream of 2025-11-25 its client asks for it, and may or must; at one with
@@ -35,6 +36,11 @@ export function makesCoreTasks(upstream: Upstream): boolean {
 
 export function cancelsCoreTasks(upstream: Upstream): boolean {
   return isObject(coreOf(upstream)?.cancel);
+}
+
+/** Whether calls at this upstream can become tasks, in either form. */
+export function makesTasks(upstream: Upstream): boolean {
+  return makesCoreTasks(upstream) || hasExtension(upstream);
 }
 
 function hasExtension({ features }: Upstream): boolean {
@@ -88,7 +94,7 @@ export function withTasks(
   upstreams: readonly Upstream[],
   rules: Rules,
 ): JsonObject {
-  if (!upstreams.some((upstream) => makesCoreTasks(upstream) || hasExtension(upstream))) return capabilities;
+  if (!upstreams.some(makesTasks)) return capabilities;
   if (client.era === "modern") {
     const extensions = { ...(capabilities.extensions as JsonObject | undefined), [tasksExtension]: {} };
     return { ...capabilities, extensions };
@@ -106,8 +112,9 @@ export function withTaskSupport(tool: ToolDefinition, tasks: TaskSupport | undef
     const said = isObject(tool.execution) ? tool.execution.taskSupport : undefined;
     return said === "forbidden" ? tool : withoutTaskSupport(tool);
   }
-  if (tasks !== "directed") return tool;
-  // Whether it becomes one is the upstream's to say; what does not is kept as one that is over.
+  if (tasks === "optional") return tool;
+  // A newer upstream says itself what becomes one, and what does not is kept as one that is over. An older one that wants
+  // a task of every call gets it from us; the official SDK v1 would refuse to call such a tool plainly, in any revision.
   const execution = isObject(tool.execution) ? tool.execution : {};
   return { ...tool, execution: { ...execution, taskSupport: "optional" } };
 }
@@ -119,4 +126,11 @@ export function withoutTaskSupport(tool: ToolDefinition): ToolDefinition {
   const { execution: _execution, ...rest } = tool;
   const plain = { ...rest, name: tool.name };
   return Object.keys(execution).length > 0 ? { ...plain, execution } : plain;
+}
+
+/** SEP-2663 "Protocol Errors". */
+export function missingExtension(): Refusal {
+  const requiredCapabilities = { extensions: { [tasksExtension]: {} } };
+  const message = `Declare the extension ${tasksExtension} with this request.`;
+  return new Refusal(code.missingCapability, message, { data: { requiredCapabilities } });
 }

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { text } from "../../test/peers/task-jobs.ts";
 import { disconnected } from "./pushes.suite.ts";
 import { EXTENSION, openTaskBench, said, type TaskBench } from "./tasks.suite.ts";
 
@@ -54,6 +55,31 @@ describe("in the stead of a client without tasks", () => {
     const late = await at.legacy(session, "tools/call", { name: "jobs-endless" });
     expect(late.error.data.code).toBe("upstream_timeout");
     await vi.waitFor(() => expect(at.peer.calls("tasks/cancel")).toHaveLength(1));
+  });
+
+  test("a client of 2026-07-28 learns that it needs the extension for what outlasts a call, and only then", async () => {
+    const endless = { name: "endless", description: "", run: () => new Promise<never>(() => {}) };
+    const brief = { name: "brief", description: "", run: async () => text("done") };
+    const required = { taskSupport: "required" } as const;
+    at = await openTaskBench(
+      {
+        form: "core",
+        tools: [
+          { ...endless, ...required },
+          { ...brief, ...required },
+        ],
+      },
+      patient,
+    );
+    expect(said(await at.modern("tools/call", { name: "jobs-brief" }, {}))).toBe("done");
+    const { status, error } = await at.modern("tools/call", { name: "jobs-endless" }, {});
+    expect([status, error.code]).toEqual([400, -32021]);
+    expect(error.data).toMatchObject({
+      code: "upstream_timeout",
+      requiredCapabilities: { extensions: { [EXTENSION]: {} } },
+    });
+    await expect.poll(() => at.peer.calls("tasks/cancel")).toHaveLength(1);
+    expect((await at.modern("tools/call", { name: "jobs-endless" })).result.resultType).toBe("task");
   });
 
   test("a task that its upstream forgot is an error of the call", async () => {

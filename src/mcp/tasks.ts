@@ -1,7 +1,6 @@
 import type { Rules } from "../access/index.ts";
-import { tasksExtension } from "../relay/index.ts";
 import { isObject } from "./body.ts";
-import type { ToolCall, ToolCalls } from "./call-tool.ts";
+import type { ToolCalls } from "./call-tool.ts";
 import type { Target } from "./catalog.ts";
 import { CoreTasks } from "./core-tasks.ts";
 import { ExtensionTasks } from "./extension-tasks.ts";
@@ -13,8 +12,10 @@ import { code, Refusal } from "./refusal.ts";
 import type { Reply, ServerInfo } from "./reply.ts";
 import { TaskIds } from "./task-ids.ts";
 import { TaskLists } from "./task-lists.ts";
+import type { TaskNewsDesk } from "./task-news.ts";
 import { type Remote, type TaskCall, TaskRequests } from "./task-requests.ts";
-import { knowsTasks, withTasks } from "./task-support.ts";
+import { knowsTasks, missingExtension, withTasks } from "./task-support.ts";
+import type { ToolCall } from "./tool-call.ts";
 
 /** By the form that the client's revision has. */
 const methods = {
@@ -31,6 +32,7 @@ interface TaskParts {
   calls: ToolCalls;
   self: ServerInfo;
   mailbox: Mailbox;
+  news: TaskNewsDesk;
 }
 
 /** Requests about tasks: which there are for a client, and whose a task is; each form answers in its own words. */
@@ -43,11 +45,12 @@ export class Tasks {
   readonly #core: CoreTasks;
   readonly #extension: ExtensionTasks;
 
-  constructor(parts: McpParts, { offers, calls, self, mailbox }: TaskParts) {
+  constructor(parts: McpParts, { offers, calls, self, mailbox, news }: TaskParts) {
     const ids = new TaskIds(parts.seal);
     this.#parts = parts;
     this.#offers = offers;
-    this.#requests = new TaskRequests(parts, ids, calls, self);
+    this.#requests = new TaskRequests(parts, ids, calls, self, news);
+    news.mayHear = ({ caller, headers }, taskId) => this.knows({ caller, headers, params: { taskId } });
     this.#lists = new TaskLists(parts, ids);
     this.#kept = new KeptTasks(parts, this.#requests);
     this.#core = new CoreTasks(parts.world, this.#requests);
@@ -99,11 +102,4 @@ function isOffered({ client, method }: TaskCall, { upstreams }: Offer, rules: Ru
   const { tasks, extensions } = withTasks({}, client, upstreams, rules);
   if (client.era === "modern") return extensions !== undefined;
   return isObject(tasks) && (method !== "tasks/list" || tasks.list !== undefined);
-}
-
-/** SEP-2663 "Protocol Errors". */
-export function missingExtension(): Refusal {
-  const requiredCapabilities = { extensions: { [tasksExtension]: {} } };
-  const message = `Declare the extension ${tasksExtension} with this request.`;
-  return new Refusal(code.missingCapability, message, { data: { requiredCapabilities } });
 }

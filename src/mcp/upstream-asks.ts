@@ -1,12 +1,12 @@
 import { type JsonObject, newId, type World } from "../base/index.ts";
 import type { ClientAnswer, UpstreamRequest } from "../relay/index.ts";
 import { isObject } from "./body.ts";
-import type { ToolCall } from "./call-tool.ts";
 import type { Target } from "./catalog.ts";
 import type { Client } from "./era.ts";
 import { code } from "./refusal.ts";
 import type { Reply } from "./reply.ts";
 import { relatedId, withRelated } from "./task-words.ts";
+import type { ToolCall } from "./tool-call.ts";
 import { linksOf, mark, mayAsk } from "./upstream-input.ts";
 
 /** How long an older client may take to answer what a newer upstream wants to know. */

@@ -1,6 +1,7 @@
 import type { Gone, Hidden, Json, JsonObject, Owner } from "../base/index.ts";
 import type { NeedsUserReason } from "../vault/index.ts";
 import type { RelayUpstream } from "./parts.ts";
+import type { TaskNews } from "./task-news.ts";
 
 /** The client on the other side of the gateway, as it described itself in this request or at `initialize`. */
 export interface ClientView {
@@ -12,6 +13,8 @@ export interface ClientView {
 export interface Notification {
   method: string;
   params?: JsonObject;
+  /** Progress of a task, still under the token that its call went to the upstream with. */
+  isOfTask?: true;
 }
 
 /** What an upstream asks of the client in the middle of a call: sampling, elicitation, roots. */
@@ -57,8 +60,12 @@ export interface RelayCall {
    * older one `params.task` goes on.
    */
   tasks?: boolean;
-  /** The session with an older upstream in which the task was made that this is about. */
+  /** The session or connection with an upstream in which the task was made that this is about, as `TaskAnswer` named it. */
   session?: string;
+  /** What an older upstream tells of the task that comes of this is wanted after the answer as well. */
+  followsTask?: boolean;
+  /** What the upstream calls the progress of this request by; only where the client wants any. */
+  progressToken?: string;
   /** Aborts when the client is gone; the upstream is told. */
   signal: Gone;
   /** Progress and log messages of this request, in order. A returned promise holds the upstream back. */
@@ -83,10 +90,14 @@ export type RelayFailure =
 /** In the core of 2025-11-25, or as the extension of 2026-07-28. */
 export type TaskForm = "core" | "extension";
 
-/** Only where `RelayCall.tasks` was said. `task`: the result is a task, in this form. `session`: the one it was made in. */
+/**
+ * Only where `RelayCall.tasks` was said. `task`: the result is a task, in this form. `session`: where it was made; one that
+ * begins with `@` is a connection of this process. `news`: only where `RelayCall.followsTask` was said, for whoever stops it.
+ */
 export interface TaskAnswer {
   task?: TaskForm;
   session?: string;
+  news?: TaskNews;
 }
 
 /** `account`: the label of the account that was used, where it has one. */

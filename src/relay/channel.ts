@@ -4,13 +4,15 @@ import { Bystanders } from "./bystanders.ts";
 import { deliver } from "./deliver.ts";
 import { RelayFault } from "./fault.ts";
 import { askNobody } from "./list-features.ts";
-import { isObject, type RpcMessage, readMessage } from "./message.ts";
+import { idIn, isObject, type RpcMessage, readMessage } from "./message.ts";
 import { Patience } from "./patience.ts";
 import { StrayMessages } from "./stray-messages.ts";
+import { FollowedTasks, type TaskNews, taskIn } from "./task-news.ts";
 import { UpstreamAsks } from "./upstream-asks.ts";
 
 export type Era = "modern" | "legacy";
-export type Answer = Extract<RpcMessage, { kind: "result" | "error" }>;
+/** `news`: of the task that the result is, where that is followed. */
+export type Answer = Extract<RpcMessage, { kind: "result" | "error" }> & { news?: TaskNews };
 type Call = Extract<RpcMessage, { kind: "notification" | "request" }>;
 type Note = Extract<RpcMessage, { kind: "notification" }>;
 
@@ -90,6 +92,9 @@ export class Channel {
   capabilities: JsonObject = {};
   /** What was asked for with `logging/setLevel`. */
   logLevel: string | undefined;
+  /** Which connection it is, in this process. */
+  readonly name: string;
+  readonly #followed = new FollowedTasks();
   readonly #line: Line;
   readonly #options: ChannelOptions;
   readonly #waiting = new Map<number, Waiting>();
@@ -104,6 +109,7 @@ export class Channel {
   constructor(line: Line, options: ChannelOptions) {
     this.#line = line;
     this.#options = options;
+    this.name = `@${options.nextId()}`;
     this.#strays = new StrayMessages(options.now);
     this.#bystanders = new Bystanders(options.now);
   }
@@ -111,6 +117,10 @@ export class Channel {
   /** Why nothing can be asked here any more. */
   get lost(): RelayFault | undefined {
     return this.#lost;
+  }
+
+  get isFollowed(): boolean {
+    return this.#followed.size > 0;
   }
 
   /** Calls `listener` once, when the channel is lost; at once if it is. Returns how to end that. */
@@ -186,6 +196,7 @@ export class Channel {
     this.#line.close();
     for (const listener of [...this.#onLost]) listener();
     this.#onLost.clear();
+    this.#followed.end();
     for (const waiting of [...this.#waiting.values()]) this.#fail(waiting, fault);
   }
 
@@ -229,6 +240,8 @@ export class Channel {
 
   #finish(waiting: Waiting, answer: Answer): void {
     this.#leave(waiting, true);
+    // Before anything else is read: what comes next may be about it.
+    if (answer.kind === "result") answer.news = this.#follow(waiting, answer.result);
     if (!waiting.delivered) {
       waiting.resolve(answer);
       return;
@@ -239,14 +252,23 @@ export class Channel {
     );
   }
 
+  #follow({ id, attempt: { call } }: Waiting, result: JsonObject): TaskNews | undefined {
+    const own = call.followsTask && this.era === "legacy" ? taskIn(result) : undefined;
+    return own === undefined ? undefined : this.#followed.add(call.progressToken ?? id, own);
+  }
+
   /** Progress names its request; other messages go to the one who waits, if it is certain who that is. */
   #notified(note: Note, size: number): void {
     if (note.method === "notifications/cancelled") {
       this.#onlyOne()?.asks?.withdraw(note.params);
       return;
     }
+    if (this.#followed.take(note.method, note.params)) {
+      this.#stray(size);
+      return;
+    }
     const isProgress = note.method === "notifications/progress";
-    const waiting = isProgress ? this.#byId(note.params?.progressToken) : this.#onlyOne();
+    const waiting = isProgress ? this.#byToken(note.params?.progressToken) : this.#onlyOne();
     if (!waiting || waiting.silent || !this.#isBearable(waiting)) {
       this.#stray(size);
       return;
@@ -274,6 +296,13 @@ export class Channel {
 
   #byId(id: Json | undefined): Waiting | undefined {
     return typeof id === "number" ? this.#waiting.get(id) : undefined;
+  }
+
+  #byToken(token: Json | undefined): Waiting | undefined {
+    if (typeof token !== "string") return this.#byId(token);
+    for (const waiting of this.#waiting.values())
+      if (waiting.attempt.call.progressToken === token) return waiting;
+    return undefined;
   }
 
   #onlyOne(): Waiting | undefined {
@@ -360,14 +389,4 @@ export class Channel {
 /** A call of ours: nobody could be meant. */
 function isNobodys({ silent, attempt }: Waiting): boolean {
   return silent === true || attempt.call.onRequest === askNobody;
-}
-
-/** The id that a message names which the strict reader refuses; it is trusted for nothing but that. */
-function idIn(text: string): Json | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return isObject(value) && value.method === undefined ? value.id : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -23,6 +23,17 @@ const MAX_LISTED = 1_000;
  * form. Throws `RelayFault` for what no client could read (MC-25).
  */
 export function checkTasks(call: RelayCall, answered: Answered, era: "modern" | "legacy"): Attempted {
+  let isTask = false;
+  try {
+    const checked = check(call, answered, era);
+    isTask = checked.task !== undefined;
+    return checked;
+  } finally {
+    if (!isTask) answered.news?.stop();
+  }
+}
+
+function check(call: RelayCall, answered: Answered, era: "modern" | "legacy"): Answered {
   const { result } = answered;
   const task = era === "modern" ? "extension" : "core";
   switch (call.method) {
@@ -60,7 +71,12 @@ function isTask({ params }: RelayCall, result: JsonObject, era: "modern" | "lega
 
 /** `id`: the one that was asked for. */
 function checkTask(task: unknown, id?: unknown): void {
-  const readable =
+  if (!isReadableTask(task, id)) throw new RelayFault("upstream_protocol");
+}
+
+/** Whether a client could read it, of what is in every task. */
+export function isReadableTask(task: unknown, id?: unknown): boolean {
+  return (
     isObject(task) &&
     typeof task.taskId === "string" &&
     task.taskId.length > 0 &&
@@ -68,8 +84,8 @@ function checkTask(task: unknown, id?: unknown): void {
     (id === undefined || task.taskId === id) &&
     statuses.has(task.status) &&
     typeof task.createdAt === "string" &&
-    typeof task.lastUpdatedAt === "string";
-  if (!readable) throw new RelayFault("upstream_protocol");
+    typeof task.lastUpdatedAt === "string"
+  );
 }
 
 /** Tasks extension, "Task Polling": what goes with which status. */

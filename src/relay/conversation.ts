@@ -39,7 +39,10 @@ export async function speak(
   const body = channel.era === "modern" ? modernBody(call, id, self) : legacyBody(call, id);
   const answer = await channel.ask({ id, body, attempt, patience });
   if (answer.kind === "error") return { outcome: "error", error: answer.error };
-  if (call.tasks) return checkTasks(call, { outcome: "result", result: answer.result }, channel.era);
+  if (call.tasks) {
+    const { result, news } = answer;
+    return checkTasks(call, { outcome: "result", result, session: channel.name, news }, channel.era);
+  }
   return { outcome: "result", result: checkResult(call.method, answer.result, channel.era) };
 }
 

@@ -18,7 +18,11 @@ export function deliver(
   if (method === "notifications/elicitation/complete" && call.onRequest && call.client.era === "legacy")
     return call.onNotification({ method, params });
   if (method === "notifications/tasks/status" && call.tasks) return call.onNotification({ method, params });
-  if (method !== "notifications/progress" || params?.progressToken !== id) return;
+  if (method !== "notifications/progress") return;
+  // 2025-11-25 "Task Progress": on the stream of those who wait for the result, still under the token of the call.
+  if (call.method === "tasks/result" && typeof params?.progressToken === "string")
+    return call.onNotification({ method, params, isOfTask: true });
+  if (params?.progressToken !== (call.progressToken ?? id)) return;
   const token = progressToken(call.params);
   if (token === undefined) return;
   return call.onNotification({ method, params: { ...params, progressToken: token } });

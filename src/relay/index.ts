@@ -15,10 +15,12 @@ export type {
   TaskForm,
   UpstreamRequest,
 } from "./call.ts";
+export { isReadableTask } from "./check-tasks.ts";
 export { decodeHeaderValue, encodeHeaderValue, isPlainHeaderValue } from "./header-value.ts";
 export type { RelayParts, RelayUpstream, UpstreamTool } from "./parts.ts";
 export { Relay } from "./relay.ts";
 export { legacyVersions, metaKey, modernVersion, relatedTask, tasksExtension } from "./revisions.ts";
 export { isBelow, severities } from "./severity.ts";
+export type { TaskNews } from "./task-news.ts";
 export type { WatchFor, Watching, WatchListener } from "./watch.ts";
 export type { WatchWanted } from "./watch-wanted.ts";

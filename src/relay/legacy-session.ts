@@ -120,16 +120,23 @@ export async function tellSession(
 }
 
 /** Whose session it is: what differs in any of it shares none. */
-export function sessionKey({ call, credential }: Attempt): string {
-  const { owner, upstream, trial } = call;
-  const whose = trial ? `trial:${trial.id}` : owner ? `${owner.mode}:${owner.id}` : "";
-  const key = `${upstream.id} ${upstream.generation} ${credential} ${whose}`;
+export function sessionKey(attempt: Attempt): string {
+  const key = ownerKey(attempt);
+  const { call } = attempt;
+  const { owner } = call;
   if (!call.onRequest) return key;
   // Whoever can be asked shares no session with other people, also where they share a credential: what is asked late in
   // it must not reach the next person.
   const caller = owner ? "" : (call.caller ?? "");
   // What was declared at `initialize` holds for every call in a session, so clients that differ in it share none.
   return `${key} ${caller} ${JSON.stringify(offered(call))}`;
+}
+
+/** The same without regard to what a client can be asked. */
+export function ownerKey({ call, credential }: Attempt): string {
+  const { owner, upstream, trial } = call;
+  const whose = trial ? `trial:${trial.id}` : owner ? `${owner.mode}:${owner.id}` : "";
+  return `${upstream.id} ${upstream.generation} ${credential} ${whose}`;
 }
 
 /** What `initialize` declares for this call: nothing, unless its client can be asked. */

@@ -19,6 +19,7 @@ import { readResumable } from "./resume.ts";
 import { SessionStream } from "./session-stream.ts";
 import { type LegacySession, LegacySessions } from "./sessions.ts";
 import { isBelow } from "./severity.ts";
+import { taskIn } from "./task-news.ts";
 import { UpstreamAsks } from "./upstream-asks.ts";
 
 type Before = Exclude<RpcMessage, { kind: "result" | "error" }>;
@@ -54,7 +55,7 @@ export class LegacyUpstreams {
         // What `server/discover` asks, an older server has said at `initialize`.
         if (attempt.call.method === "server/discover") return discovered(session);
         if (attempt.call.logLevel !== undefined) await this.#setLevel(attempt, session, nextId(), patience);
-        if (attempt.call.onRequest && !session.stream?.isReady)
+        if ((attempt.call.onRequest || attempt.call.followsTask) && !session.stream?.isReady)
           await this.#listen(attempt, session, patience);
         const attempted = await this.#send(attempt, session, nextId(), patience);
         if (attempted !== "session_lost") return attempted;
@@ -89,7 +90,7 @@ export class LegacyUpstreams {
   /** Opens the session's own stream before the first call in it: what is asked there before it stands is asked nobody. */
   async #listen(attempt: Attempt, session: LegacySession, patience: Patience): Promise<void> {
     if (!session.stream) {
-      if (this.#streams >= MAX_STREAMS || !canBeAsked(attempt.call)) return;
+      if (this.#streams >= MAX_STREAMS || !(attempt.call.followsTask || canBeAsked(attempt.call))) return;
       this.#streams += 1;
       session.stream = new SessionStream(this.#world, attempt, session, () => {
         this.#streams -= 1;
@@ -136,7 +137,9 @@ export class LegacyUpstreams {
     try {
       const attempted = judgeAnswer(await post(outbound, request), session);
       if (!call.tasks || attempted === "session_lost" || attempted.outcome !== "result") return attempted;
-      return { ...attempted, session: `${session.version} ${session.id ?? ""}` };
+      const own = call.followsTask ? taskIn(attempted.result) : undefined;
+      const news = own === undefined ? undefined : session.stream?.follow(call.progressToken ?? id, own);
+      return { ...attempted, session: `${session.version} ${session.id ?? ""}`, news };
     } catch (error) {
       // 2025-11-25 "Cancellation": closing the stream is not enough for an older server.
       if (patience.ended) {

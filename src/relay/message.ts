@@ -51,3 +51,13 @@ export function readError(value: JsonObject): RpcError | undefined {
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value) && !("rawJSON" in value);
 }
+
+/** The id that a message names which the strict reader refuses; it is trusted for nothing but that. */
+export function idIn(text: string): Json | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) && value.method === undefined ? value.id : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,10 +1,11 @@
 import type { Hidden, Owner } from "../base/index.ts";
 import { type Features, sharedOwner } from "../upstreams/index.ts";
-import type { Opened } from "../vault/index.ts";
+import type { Credential, Opened } from "../vault/index.ts";
 import type { Attempt, Attempted } from "./attempt.ts";
 import type { RelayCall, Relayed } from "./call.ts";
 import { checkResult } from "./check-result.ts";
 import { checkTasks } from "./check-tasks.ts";
+import { CheckedNews } from "./checked-news.ts";
 import { Circuits, type Told, toldBy } from "./circuits.ts";
 import { RelayFault } from "./fault.ts";
 import { LegacyUpstreams } from "./legacy.ts";
@@ -41,6 +42,7 @@ export class Relay {
   readonly #sweeper: NodeJS.Timeout;
   readonly #circuits: Circuits;
   readonly #watches: Watches;
+  readonly #news: CheckedNews;
   #lastId = 0;
 
   constructor(parts: RelayParts) {
@@ -67,6 +69,12 @@ export class Relay {
       stdio: (attempt, patience) => this.#stdio.channel(attempt, patience),
       era: async (attempt, patience) => this.#eraOf(attempt.call.upstream) ?? this.#detect(attempt, patience),
       learn: (upstream, era) => this.#learn(upstream, era),
+    });
+    this.#news = new CheckedNews({
+      log,
+      checkMs: CHECK_MS,
+      warm: (call) => this.#openWarm(call, undefined),
+      open: (call) => this.#open(call, undefined),
     });
     this.#sweeper = setInterval(() => this.sweep(), SWEEP_MS).unref();
   }
@@ -125,6 +133,7 @@ export class Relay {
   /** Forgets sessions and ends connections and programs; what is under way over http ends with its client. */
   async close(): Promise<void> {
     clearInterval(this.#sweeper);
+    this.#news.close();
     const watches = this.#watches.close();
     this.#legacy.sessions.clear();
     this.#sse.close();
@@ -174,12 +183,21 @@ export class Relay {
         attempted = this.#learned(attempt, other, await this.#speak(other, attempt, patience));
       }
       if (attempted.outcome === "other_era") throw new RelayFault("upstream_protocol");
-      if (attempted.outcome !== "rejected") return named(attempted, access.credential?.account);
+      if (attempted.outcome !== "rejected") {
+        if (call.followsTask) this.#follow(call, attempted, access.credential);
+        return named(attempted, access.credential?.account);
+      }
       if (!access.credential) throw new RelayFault("upstream_refused");
       rejections ??= new Rejections(this.#parts.vault, call.upstream);
       const answer = await rejections.after(access.credential, attempted.wants);
       if (answer) return named(answer, access.credential.account);
     }
+  }
+
+  /** Of what belongs to nobody, nothing can be revoked. */
+  #follow(call: RelayCall, attempted: Attempted, credential: Credential | undefined): void {
+    if (attempted.outcome === "result" && attempted.news && credential)
+      this.#news.add(call, credential, attempted.news);
   }
 
   /** ID-21: exactly the owner's credential or none; where it is shared, that one; otherwise only the static headers. */

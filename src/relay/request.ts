@@ -61,7 +61,7 @@ export function modernBody(call: RelayCall, id: number, self: Implementation): s
 /** A request to a modern upstream: `_meta` of this hop written anew, everything else as the client sent it. */
 export function modernMessage(call: RelayCall, id: number, self: Implementation): JsonObject {
   const sent = clientMeta(call);
-  const meta = foreignMeta(sent, id);
+  const meta = foreignMeta(sent, call.progressToken ?? id);
   meta[metaKey.protocolVersion] = modernVersion;
   const capabilities = carriedCapabilities(call);
   if (call.tasks)
@@ -75,7 +75,7 @@ export function modernMessage(call: RelayCall, id: number, self: Implementation)
 
 /** The body for an older upstream: without the members that only modern hops know. */
 export function legacyBody(call: RelayCall, id: number): string {
-  const meta = foreignMeta(clientMeta(call), id);
+  const meta = foreignMeta(clientMeta(call), call.progressToken ?? id);
   const params: JsonObject = { ...call.params };
   delete params._meta;
   // 2026-07-28 MRTR members mean nothing to an older server.
@@ -95,11 +95,11 @@ function clientMeta(call: RelayCall): JsonObject | undefined {
   return isObject(meta) ? meta : undefined;
 }
 
-/** What the client put into `_meta` for the server itself; the progress token becomes our id, unique on this hop (MC-16). */
-function foreignMeta(sent: JsonObject | undefined, id: number): JsonObject {
+/** What the client put into `_meta` for the server itself; the progress token becomes ours, unique on this hop (MC-16). */
+function foreignMeta(sent: JsonObject | undefined, ours: string | number): JsonObject {
   const meta: JsonObject = {};
   for (const key in sent) if (!hopMembers.has(key)) meta[key] = sent[key]!;
-  if (meta.progressToken !== undefined) meta.progressToken = id;
+  if (meta.progressToken !== undefined) meta.progressToken = ours;
   return meta;
 }
 

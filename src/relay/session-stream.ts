@@ -9,6 +9,7 @@ import type { Patience } from "./patience.ts";
 import type { LegacySession } from "./sessions.ts";
 import { SseReader } from "./sse.ts";
 import { StrayMessages } from "./stray-messages.ts";
+import { FollowedTasks, type TaskNews } from "./task-news.ts";
 
 type Before = Exclude<RpcMessage, { kind: "result" | "error" }>;
 type Call = (message: Before) => void | Promise<void>;
@@ -26,12 +27,15 @@ const MAX_REFUSALS = 60;
 
 /**
  * The standing GET stream of one session with an older upstream. What is asked there names no call, so it goes to the one
- * that is under way; where there is none, or more than one, the upstream gets an error. Everything in a session belongs to
- * one person. Open only while there are calls, and a little longer.
+ * that is under way; where there is none, or more than one, the upstream gets an error, and so it does in a session that
+ * does not belong to one person. Open only while there are calls, or tasks that are followed, and a little longer.
  */
 export class SessionStream {
   readonly #world: World;
-  readonly #attempt: Attempt;
+  #attempt: Attempt;
+  /** Everything in the session belongs to one person. */
+  readonly #isOwn: boolean;
+  readonly #followed = new FollowedTasks();
   readonly #session: LegacySession;
   readonly #released: () => void;
   readonly #calls = new Set<Call>();
@@ -54,9 +58,8 @@ export class SessionStream {
   /** `released` is called once, when it is closed for good. */
   constructor(world: World, attempt: Attempt, session: LegacySession, released: () => void) {
     this.#world = world;
-    // Belongs to the session, not to the call that happens to be the first.
-    const { upstream, owner, client, signal } = attempt.call;
-    this.#attempt = attempt.with({ upstream, owner, client, signal, method: "", params: undefined });
+    this.#attempt = standing(attempt);
+    this.#isOwn = attempt.call.owner !== undefined || attempt.call.onRequest !== undefined;
     this.#session = session;
     this.#released = released;
     const now = () => world.now().getTime();
@@ -90,10 +93,45 @@ export class SessionStream {
     clearTimeout(this.#linger);
     return () => {
       this.#calls.delete(call);
-      if (this.#calls.size > 0) return;
-      clearTimeout(this.#retry);
-      this.#linger = setTimeout(() => this.#ending?.abort(), LINGER_MS).unref();
+      this.#rest();
     };
+  }
+
+  /** Whether a task made in this session is followed. */
+  get isFollowed(): boolean {
+    return this.#followed.size > 0;
+  }
+
+  /** Hears of a task that was made in this session; undefined: nothing can be heard. */
+  follow(token: string | number, own: string): TaskNews | undefined {
+    if (this.#isNone) return undefined;
+    const news = this.#followed.add(token, own, (attempt) => this.#renew(attempt));
+    clearTimeout(this.#linger);
+    news?.whenEnded(() => this.#rest());
+    return news;
+  }
+
+  /** A renewed credential: the stream is opened anew with it, in the same session. One that is gone ends it. */
+  #renew(attempt: Attempt | undefined): boolean {
+    if (!attempt) {
+      this.close();
+      return false;
+    }
+    if (attempt.credential === this.#attempt.credential) return true;
+    this.#attempt = standing(attempt);
+    this.#ending?.abort();
+    return true;
+  }
+
+  get #isWanted(): boolean {
+    return this.#calls.size > 0 || this.isFollowed;
+  }
+
+  #rest(): void {
+    if (this.#isWanted || this.#isClosed) return;
+    clearTimeout(this.#retry);
+    clearTimeout(this.#linger);
+    this.#linger = setTimeout(() => this.#ending?.abort(), LINGER_MS).unref();
   }
 
   /** Ends it for good. */
@@ -102,6 +140,7 @@ export class SessionStream {
     this.#isClosed = true;
     this.#isNone = true;
     this.#ending?.abort();
+    this.#followed.end();
     clearTimeout(this.#linger);
     clearTimeout(this.#retry);
     this.#released();
@@ -165,14 +204,15 @@ export class SessionStream {
 
   /** A call that goes on may still be asked something. */
   #again(): void {
-    if (this.#isNone || this.#calls.size === 0 || this.#failed >= MAX_FAILED) {
+    if (this.#isNone || !this.#isWanted || this.#failed >= MAX_FAILED) {
+      this.#followed.end();
       this.#failed = 0;
       this.#pace.reset();
       return;
     }
     this.#failed += 1;
     this.#retry = setTimeout(() => {
-      if (!this.#isNone && !this.#ending && this.#calls.size > 0) void this.#open();
+      if (!this.#isNone && !this.#ending && this.#isWanted) void this.#open();
     }, this.#pace.next()).unref();
   }
 
@@ -182,6 +222,7 @@ export class SessionStream {
     if (!isCall) return;
     const read = readCall(message, message.method as string);
     if (read.kind === "request") this.#asked(read);
+    else if (this.#followed.take(read.method, read.params)) return;
     else if (read.method === "notifications/cancelled") for (const call of this.#calls) void call(read);
     // Progress names its call: it is the business of whoever knows the id.
     else if (read.method === "notifications/progress") for (const call of this.#calls) void call(read);
@@ -205,7 +246,7 @@ export class SessionStream {
   }
 
   #only(): Call | undefined {
-    if (this.#calls.size !== 1) return undefined;
+    if (!this.#isOwn || this.#calls.size !== 1) return undefined;
     for (const call of this.#calls) return call;
     return undefined;
   }
@@ -214,4 +255,10 @@ export class SessionStream {
     if (this.#refusals.add(0)) throw new RelayFault("upstream_too_large");
     void tellSession(this.#world, this.#attempt, this.#session, { jsonrpc: "2.0", ...answer });
   }
+}
+
+/** Belongs to the session, not to the call that happens to be made in it. */
+function standing(attempt: Attempt): Attempt {
+  const { upstream, owner, client, signal } = attempt.call;
+  return attempt.with({ upstream, owner, client, signal, method: "", params: undefined });
 }

@@ -16,6 +16,8 @@ export interface LegacySession {
 
 interface Entry {
   session: Promise<LegacySession>;
+  /** The same, once it is there. */
+  opened?: LegacySession;
   usedAt: number;
 }
 
@@ -43,7 +45,7 @@ export class LegacySessions {
   get(key: string, open: () => Promise<LegacySession>): Promise<LegacySession> {
     const now = this.#now();
     const known = this.#entries.get(key);
-    if (known && now - known.usedAt < IDLE_MS) {
+    if (known && !isIdle(known, now)) {
       known.usedAt = now;
       return known.session;
     }
@@ -51,7 +53,10 @@ export class LegacySessions {
     const entry: Entry = { session: open(), usedAt: now };
     this.#entries.set(key, entry);
     // A failed opening is nobody's session; the next call tries again.
-    entry.session.catch(() => this.#forget(key, entry));
+    entry.session.then(
+      (opened) => (entry.opened = opened),
+      () => this.#forget(key, entry),
+    );
     if (this.#entries.size > MAX_SESSIONS) this.#evict();
     return entry.session;
   }
@@ -65,7 +70,7 @@ export class LegacySessions {
   /** Forgets what nobody used for a while. */
   sweep(): void {
     const now = this.#now();
-    for (const [key, entry] of this.#entries) if (now - entry.usedAt >= IDLE_MS) this.#forget(key, entry);
+    for (const [key, entry] of this.#entries) if (isIdle(entry, now)) this.#forget(key, entry);
   }
 
   clear(): void {
@@ -87,4 +92,9 @@ export class LegacySessions {
     for (const entry of this.#entries) if (!oldest || entry[1].usedAt < oldest[1].usedAt) oldest = entry;
     if (oldest) this.#forget(...oldest);
   }
+}
+
+/** Nobody uses it, and nobody waits for news of what was made in it. */
+function isIdle({ usedAt, opened }: Entry, now: number): boolean {
+  return now - usedAt >= IDLE_MS && !opened?.stream?.isFollowed;
 }

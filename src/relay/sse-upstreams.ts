@@ -3,7 +3,7 @@ import type { Attempt, Attempted } from "./attempt.ts";
 import { type Channel, NotTaken } from "./channel.ts";
 import { openConversation, setLevel, speak } from "./conversation.ts";
 import { RelayFault } from "./fault.ts";
-import { offered, sessionKey } from "./legacy-session.ts";
+import { offered, ownerKey, sessionKey } from "./legacy-session.ts";
 import { Patience } from "./patience.ts";
 import type { Implementation } from "./request.ts";
 import { SseLine } from "./sse-line.ts";
@@ -13,11 +13,20 @@ const MAX_PER_UPSTREAM = 128;
 /** Connections of watches, to all upstreams together. */
 const MAX_WATCHED = 1_000;
 const IDLE_MS = 5 * 60_000;
+/** The same for one on which a task was made: servers bind tasks to it, and who has one looks at it now and then. */
+const TASK_IDLE_MS = 30 * 60_000;
 
 interface Entry {
   key: string;
+  /** Whose it is, whatever its clients can be asked. */
+  whose: string;
   upstreamId: string;
   channel: Promise<Channel>;
+  /** The same, once it is there. */
+  opened?: Channel;
+  hasTask: boolean;
+  /** Only for what is about its tasks. */
+  isTaken: boolean;
   /** Calls that chose it. */
   users: number;
   usedAt: number;
@@ -52,13 +61,15 @@ export class SseUpstreams {
   /** Throws `RelayFault`. */
   async call(attempt: Attempt, patience: Patience): Promise<Attempted> {
     for (let again = false; ; again = true) {
-      const entry = this.#entry(attempt);
+      const entry = (again ? undefined : this.#ofTask(attempt)) ?? this.#entry(attempt);
       entry.users += 1;
       try {
         const channel = await within(entry.channel, patience);
         const { nextId, self } = this.#parts;
         await setLevel(channel, attempt, nextId(), patience);
-        return await speak(channel, attempt, nextId(), self, patience);
+        const attempted = await speak(channel, attempt, nextId(), self, patience);
+        entry.hasTask ||= attempted.outcome === "result" && attempted.task !== undefined;
+        return attempted;
       } catch (error) {
         if (!(error instanceof NotTaken)) throw error;
         if (error.attempted !== "lost") return error.attempted;
@@ -69,7 +80,7 @@ export class SseUpstreams {
         entry.users -= 1;
         entry.usedAt = this.#now();
         // What is asked late on it must not reach the next person.
-        if (attempt.call.onRequest && !attempt.call.owner) this.#drop(entry);
+        if (attempt.call.onRequest && !attempt.call.owner) this.#retire(entry);
       }
     }
   }
@@ -88,8 +99,7 @@ export class SseUpstreams {
   /** Closes what nobody used for a while. */
   sweep(): void {
     const now = this.#now();
-    for (const entry of this.#entries)
-      if (entry.users === 0 && now - entry.usedAt >= IDLE_MS) this.#drop(entry);
+    for (const entry of this.#entries) if (isIdle(entry, now)) this.#drop(entry);
   }
 
   close(): void {
@@ -97,20 +107,36 @@ export class SseUpstreams {
     for (const channel of [...this.#watched]) channel.lose(new RelayFault("upstream_unreachable"));
   }
 
+  /** The connection on which the task was made that this is about, if it is still there and still this owner's. */
+  #ofTask(attempt: Attempt): Entry | undefined {
+    const { session } = attempt.call;
+    if (session === undefined) return undefined;
+    const whose = ownerKey(attempt);
+    for (const entry of this.#entries)
+      if (entry.opened?.name === session && entry.whose === whose) return entry;
+    return undefined;
+  }
+
   #entry(attempt: Attempt): Entry {
     const key = sessionKey(attempt);
     const isAlone = attempt.call.onRequest !== undefined;
-    for (const entry of this.#byKey.get(key) ?? []) if (!isAlone || entry.users === 0) return entry;
+    for (const entry of this.#byKey.get(key) ?? [])
+      if (!entry.isTaken && (!isAlone || entry.users === 0)) return entry;
     const upstreamId = attempt.call.upstream.id;
     this.#makeRoom(upstreamId);
     const channel = this.#open(attempt);
-    const entry: Entry = { key, upstreamId, channel, users: 0, usedAt: this.#now() };
+    const whose = ownerKey(attempt);
+    const fresh = { hasTask: false, isTaken: false, users: 0, usedAt: this.#now() };
+    const entry: Entry = { key, whose, upstreamId, channel, ...fresh };
     this.#entries.add(entry);
     const same = this.#byKey.get(key);
     if (same) same.add(entry);
     else this.#byKey.set(key, new Set([entry]));
     channel.then(
-      (open) => open.whenLost(() => this.#forget(entry)),
+      (open) => {
+        entry.opened = open;
+        open.whenLost(() => this.#forget(entry));
+      },
       () => this.#forget(entry),
     );
     return entry;
@@ -151,9 +177,17 @@ export class SseUpstreams {
   #makeRoom(upstreamId: string): void {
     const same = [...this.#entries].filter((entry) => entry.upstreamId === upstreamId);
     if (same.length < MAX_PER_UPSTREAM) return;
-    const idle = same.filter(({ users }) => users === 0).sort((a, b) => a.usedAt - b.usedAt)[0];
+    const idle = same
+      .filter(({ users }) => users === 0)
+      .sort((a, b) => Number(a.hasTask) - Number(b.hasTask) || a.usedAt - b.usedAt)[0];
     if (!idle) throw new RelayFault("upstream_unreachable", { retryable: true });
     this.#drop(idle);
+  }
+
+  /** No further call is made on it. */
+  #retire(entry: Entry): void {
+    if (entry.hasTask) entry.isTaken = true;
+    else this.#drop(entry);
   }
 
   #drop(entry: Entry): void {
@@ -173,4 +207,9 @@ async function within<T>(work: Promise<T>, patience: Patience): Promise<T> {
   await patience.until(work.then(() => {}));
   if (patience.ended) throw patience.ended;
   return work;
+}
+
+function isIdle({ users, usedAt, hasTask, opened }: Entry, now: number): boolean {
+  if (users > 0 || opened?.isFollowed) return false;
+  return now - usedAt >= (hasTask ? TASK_IDLE_MS : IDLE_MS);
 }

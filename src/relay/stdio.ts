@@ -60,6 +60,9 @@ export class StdioUpstreams {
 
   /** Throws `RelayFault`. */
   async call(attempt: Attempt, patience: Patience): Promise<Attempted> {
+    const { session } = attempt.call;
+    // Another program may have given the same id to somebody else's task, so it is not even asked.
+    if (session !== undefined && session !== (await this.#running(attempt))) return unknownTask();
     const channel = await this.channel(attempt, patience);
     const { nextId, self } = this.#parts;
     await setLevel(channel, attempt, nextId(), patience);
@@ -93,6 +96,12 @@ export class StdioUpstreams {
     await patience.until(opening.then(() => {}));
     if (patience.ended) throw patience.ended;
     return opening;
+  }
+
+  /** The name of the connection with the program that runs now; undefined: none does. */
+  async #running({ call }: Attempt): Promise<string | undefined> {
+    const channel = await this.#supervised.get(call.upstream.id)?.channel?.catch(() => undefined);
+    return channel?.lost ? undefined : channel?.name;
   }
 
   #supervise(id: string): Supervised {
@@ -198,6 +207,11 @@ export class StdioUpstreams {
   #now(): number {
     return this.#parts.world.now().getTime();
   }
+}
+
+/** As a server says it that does not know the task (2025-11-25 "Task Management"). */
+function unknownTask(): Attempted {
+  return { outcome: "error", error: { code: -32602, message: "Task not found" } };
 }
 
 /** `ENOENT` and its kin; the message of the system would repeat the command line. */

@@ -1,5 +1,5 @@
 import type { JsonObject } from "../base/index.ts";
-import { UPDATED } from "./watch-wanted.ts";
+import { TASK, UPDATED } from "./watch-wanted.ts";
 
 const WINDOW_MS = 1_000;
 /** Different changes within one window; what comes beyond them is left out. */
@@ -21,7 +21,8 @@ export class Coalescer {
   }
 
   take(method: string, params: JsonObject): void {
-    const key = method === UPDATED ? `${method} ${String(params.uri)}` : method;
+    const about = method === UPDATED ? params.uri : method === TASK ? params.taskId : undefined;
+    const key = about === undefined ? method : `${method} ${String(about)}`;
     const window = this.#windows.get(key);
     if (window) {
       window.waiting = { method, params };

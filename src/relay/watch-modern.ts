@@ -20,6 +20,9 @@ import { StrayMessages } from "./stray-messages.ts";
 import type { End, Hearing } from "./watch-feed.ts";
 import { isNothing, type WatchWanted } from "./watch-wanted.ts";
 
+/** Characters of an event about a task: it carries the result. */
+const MAX_TASK = 4 * 1024 * 1024;
+
 export interface ListenParts {
   world: World;
   self: Implementation;
@@ -97,7 +100,8 @@ async function listenOnce(
       standing: true,
     });
     // The acknowledgement repeats what was asked for.
-    const maxEvent = MAX_CHANGE + 2 * body.length;
+    const isOfTasks = (hearing.wanted.taskIds ?? []).length > 0;
+    const maxEvent = (isOfTasks ? MAX_TASK : MAX_CHANGE) + 2 * body.length;
     const bound = new StrayMessages(() => world.now().getTime());
     return await stay(answer, { id, hearing, timeoutMs, maxEvent, bound, acknowledged });
   } catch (error) {
@@ -162,7 +166,13 @@ export function listenCall(call: RelayCall, wanted: WatchWanted): RelayCall {
     if (wanted[kind]) notifications[kind] = true;
   const uris = wanted.resourceSubscriptions ?? [];
   if (uris.length > 0) notifications.resourceSubscriptions = [...uris];
-  return { upstream, owner, client, signal, method: "subscriptions/listen", params: { notifications } };
+  const params = { notifications };
+  const listening = { upstream, owner, client, signal, method: "subscriptions/listen", params };
+  const ids = wanted.taskIds ?? [];
+  if (ids.length === 0) return listening;
+  notifications.taskIds = [...ids];
+  // Tasks extension: who asks for this declares it.
+  return { ...listening, tasks: true };
 }
 
 function endOf(attempted: ReturnType<typeof judge>): End {

@@ -5,6 +5,7 @@ import type { Json } from "./task-jobs.ts";
 import { refuseModern, TaskWire, type WireAnswer, type WireOptions } from "./task-wire.ts";
 
 const MODERN = "2026-07-28";
+const META = "io.modelcontextprotocol/";
 
 export interface TaskUpstreamOptions extends WireOptions {
   /** `core`: 2025-11-25 with sessions; `extension`: 2026-07-28. */
@@ -27,6 +28,14 @@ export class TaskUpstream {
   readonly #listening: LoopbackServer;
   readonly #sessions = new Set<string>();
   readonly #asked = new Map<string, (answer: Json) => void>();
+  /** Standing GET streams (2025-11-25), by session. */
+  readonly streams = new Map<string, ServerResponse>();
+  /** Streams of `subscriptions/listen` that follow tasks (2026-07-28), by the id of the request. */
+  readonly listening = new Map<unknown, { res: ServerResponse; taskIds: string[] }>();
+  /** Calls that became tasks: the task, what its progress is called by, and the session. */
+  readonly made: { taskId: string; token: unknown; session: string }[] = [];
+  /** Streams of requests under way, by method. */
+  readonly waiting = new Map<string, ServerResponse>();
   /** Answers instead of the usual, once. */
   readonly instead = new Map<string, (message: Json) => WireAnswer | undefined>();
 
@@ -67,12 +76,44 @@ export class TaskUpstream {
     this.#sessions.clear();
   }
 
+  /** Says something on the standing stream of a session. */
+  say(session: string, method: string, params: Json): void {
+    this.streams.get(session)?.write(event({ jsonrpc: "2.0", method, params }));
+  }
+
+  /** Progress of a task, under the token of the call that it was made of. */
+  progress(
+    { token, taskId, session }: { token: unknown; taskId: string; session: string },
+    progress: number,
+  ): void {
+    const _meta = { [`${META}related-task`]: { taskId } };
+    this.say(session, "notifications/progress", { progressToken: token, progress, _meta });
+  }
+
+  /** Says on the stream of a request under way that is not answered yet. */
+  sayOn(method: string, message: Json): void {
+    const res = this.waiting.get(method)!;
+    if (!res.headersSent) res.writeHead(200, { "content-type": "text/event-stream" });
+    res.write(event({ jsonrpc: "2.0", ...message }));
+  }
+
+  /** Tells whoever listens (2026-07-28). */
+  tellTask(params: Json): void {
+    for (const [id, { res, taskIds }] of this.listening) {
+      if (!taskIds.includes(params.taskId)) continue;
+      const _meta = { [`${META}subscriptionId`]: id };
+      res.write(event({ jsonrpc: "2.0", method: "notifications/tasks", params: { ...params, _meta } }));
+    }
+  }
+
   async close(): Promise<void> {
     await this.#listening.close();
   }
 
   async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
     res.on("error", () => {});
+    if (req.method === "GET" && this.options.form === "core") return this.#stand(req, res);
+    if (req.method === "DELETE") return void res.writeHead(200).end();
     if (req.method !== "POST") return void res.writeHead(405).end();
     const chunks: Buffer[] = [];
     for await (const chunk of req) chunks.push(chunk);
@@ -109,10 +150,40 @@ export class TaskUpstream {
         ? undefined
         : { result: { supportedVersions: [MODERN], capabilities, ...cached } };
     }
+    if (method === "subscriptions/listen" && form === "extension") return this.#listen(res, message);
     const session = String(req.headers["mcp-session-id"] ?? "");
     const owner = form === "core" && bind === "session" ? session : String(req.headers.authorization ?? "");
     const ask = (request: Json) => this.#ask(res, request);
-    return this.wire[form]({ method, params, owner, ask });
+    this.waiting.set(method, res);
+    const answer = await this.wire[form]({ method, params, owner, ask });
+    const result = answer && "result" in answer ? answer.result : undefined;
+    const taskId = method === "tools/call" ? (result?.task?.taskId ?? result?.taskId) : undefined;
+    if (taskId) this.made.push({ taskId, token: params._meta?.progressToken, session });
+    return answer;
+  }
+
+  /** 2025-11-25 "Listening for Messages from the Server". */
+  #stand(req: IncomingMessage, res: ServerResponse): void {
+    const session = String(req.headers["mcp-session-id"] ?? "");
+    if (!this.#sessions.has(session)) return void res.writeHead(404).end();
+    res.writeHead(200, { "content-type": "text/event-stream" });
+    res.write(": standing\n\n");
+    this.streams.set(session, res);
+    res.on("close", () => {
+      if (this.streams.get(session) === res) this.streams.delete(session);
+    });
+  }
+
+  /** 2026-07-28 "Subscriptions", as far as tasks go. Never answered while it stands. */
+  #listen(res: ServerResponse, { id, params }: Json): Promise<never> {
+    const { taskIds = [] } = params.notifications;
+    res.writeHead(200, { "content-type": "text/event-stream" });
+    const _meta = { [`${META}subscriptionId`]: id };
+    const method = "notifications/subscriptions/acknowledged";
+    res.write(event({ jsonrpc: "2.0", method, params: { notifications: { taskIds }, _meta } }));
+    this.listening.set(id, { res, taskIds });
+    res.on("close", () => this.listening.delete(id));
+    return new Promise(() => {});
   }
 
   /** On the stream of the request, which its answer ends. */
@@ -140,6 +211,10 @@ export class TaskUpstream {
     if (this.#sessions.has(String(session))) return undefined;
     return { answer: { error: { code: -32001, message: "Session not found" } }, status: 404 };
   }
+}
+
+function event(message: Json): string {
+  return `event: message\ndata: ${JSON.stringify(message)}\n\n`;
 }
 
 function send(res: ServerResponse, { id }: Json, answer: WireAnswer, refused?: number): void {
