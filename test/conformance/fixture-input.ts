@@ -192,7 +192,7 @@ function registerPicky(server: McpServer): void {
     "test_input_required_result_capabilities",
     { description: "Asks what it may" },
     (context) => {
-      const can = declaredCapabilities(context);
+      const can = declaredCapabilities(server, context);
       const inputRequests = {
         ...(can?.sampling && { capital_question: sampling("What is the capital of France?") }),
         ...(can?.elicitation && { user_name: askName("What is your name?") }),
@@ -204,10 +204,11 @@ function registerPicky(server: McpServer): void {
   );
 }
 
-/** What the client of this request says it can do; only a 2026-07-28 request says it. */
-function declaredCapabilities(context: ServerContext): ClientCapabilities | undefined {
+/** What the client says it can do: with each request of 2026-07-28, before that when its session began. */
+function declaredCapabilities({ server }: McpServer, context: ServerContext): ClientCapabilities | undefined {
   const envelope: Record<string, unknown> | undefined = context.mcpReq.envelope;
-  return envelope?.[CLIENT_CAPABILITIES_META_KEY] as ClientCapabilities | undefined;
+  const said = envelope?.[CLIENT_CAPABILITIES_META_KEY] as ClientCapabilities | undefined;
+  return said ?? server.getClientCapabilities();
 }
 
 export function askName(message: string) {

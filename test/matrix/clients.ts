@@ -11,8 +11,10 @@ import {
   ResourceUpdatedNotificationSchema,
 } from "@modelcontextprotocol/sdk/types.js";
 import { Heard, Wire } from "./heard.ts";
+import { firstWithTasks } from "./peer-tasks.ts";
 import type { Place } from "./place.ts";
 import { type Json, modern, pinned, type Revision } from "./revisions.ts";
+import { type TaskCalls, tasksOfExtension, tasksOfSdk1 } from "./task-calls.ts";
 
 export interface CallOptions {
   onprogress?(progress: Json): void;
@@ -31,6 +33,8 @@ export interface MatrixClient {
   /** What it was told without having asked just then. */
   changes: Heard<Json>;
   wire: Wire;
+  /** Where it has tasks. */
+  tasks?: TaskCalls;
   callTool(name: string, args?: Json, options?: CallOptions): Promise<Json>;
   listTools(): Promise<Json[]>;
   listResources(): Promise<Json[]>;
@@ -48,6 +52,8 @@ export interface MatrixClient {
 export interface ClientKind {
   label: string;
   revision: Revision;
+  /** Whether it can ask for a task, or be given one. */
+  hasTasks?: boolean;
   connect(place: Place, key: string): Promise<MatrixClient>;
 }
 
@@ -105,6 +111,7 @@ const sdk1 =
     return {
       ...shared,
       offered: client.getServerCapabilities() ?? {},
+      ...(revision === firstWithTasks && { tasks: tasksOfSdk1(client) }),
       callTool: (name, args, { _meta, ...options } = {}) =>
         client.callTool({ name, arguments: args, _meta }, undefined, options),
       listTools: () => every("tools", (params) => client.listTools(params)),
@@ -142,6 +149,7 @@ const sdk2 =
     return {
       ...shared,
       offered: client.getServerCapabilities() ?? {},
+      ...(revision === modern && { tasks: tasksOfExtension(place, key, elicited) }),
       callTool: (name, args, { _meta, ...options } = {}) =>
         client.callTool({ name, arguments: args, ...(_meta && { _meta }) }, options),
       listTools: () => every("tools", (params) => client.listTools(params)),
@@ -180,7 +188,7 @@ export const clients: readonly ClientKind[] = [
   { label: "SDK v1, 2025-03-26", revision: "2025-03-26", connect: sdk1("2025-03-26") },
   { label: "SDK v1, 2025-06-18", revision: "2025-06-18", connect: sdk1("2025-06-18") },
   { label: "SDK v2, 2025-06-18", revision: "2025-06-18", connect: sdk2("2025-06-18") },
-  { label: "SDK v1, 2025-11-25", revision: "2025-11-25", connect: sdk1("2025-11-25") },
+  { label: "SDK v1, 2025-11-25", revision: "2025-11-25", hasTasks: true, connect: sdk1("2025-11-25") },
   { label: "SDK v2, 2025-11-25", revision: "2025-11-25", connect: sdk2("2025-11-25") },
-  { label: "SDK v2, 2026-07-28", revision: "2026-07-28", connect: sdk2("2026-07-28") },
+  { label: "SDK v2, 2026-07-28", revision: "2026-07-28", hasTasks: true, connect: sdk2("2026-07-28") },
 ];

@@ -15,6 +15,7 @@ import {
   toolsOf,
   uriOf,
 } from "./peer-content.ts";
+import { firstWithTasks, taskToolNames } from "./peer-tasks.ts";
 import type { Json } from "./revisions.ts";
 
 /** The members of `value` stand on the wire as they are, whatever an SDK made of them. */
@@ -35,7 +36,9 @@ export const listFeatures: readonly Feature[] = [
       const listed = (await client.listTools()).map(({ name }) => name);
       const own = toolsOf(upstream.name).map((tool) => ({ ...tool, name: `${upstream.name}-${tool.name}` }));
       const isOwn = (name: string) => name.startsWith(`${upstream.name}-`);
-      expect(listed.filter(isOwn)).toEqual(own.map(({ name }) => name).toSorted());
+      const more = upstream.revision < firstWithTasks ? [] : taskToolNames;
+      const names = [...own.map(({ name }) => name), ...more.map((name) => `${upstream.name}-${name}`)];
+      expect(listed.filter(isOwn)).toEqual(names.toSorted());
       for (const tool of own) expectOnWire(cell, tool);
     },
     everything: async ({ client }) => {

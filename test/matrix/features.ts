@@ -1,8 +1,9 @@
-import type { MatrixClient } from "./clients.ts";
+import type { ClientKind, MatrixClient } from "./clients.ts";
 import { callFeatures } from "./features-calls.ts";
 import { changeFeatures } from "./features-changes.ts";
 import { listFeatures } from "./features-lists.ts";
 import { questionFeatures } from "./features-questions.ts";
+import { taskFeatures } from "./features-tasks.ts";
 import { modern, type Revision } from "./revisions.ts";
 import type { UpstreamKind } from "./upstreams.ts";
 
@@ -16,8 +17,8 @@ export interface Cell {
 export interface Feature {
   /** As in the guide. */
   name: string;
-  /** The first revision of a client that can have it, and why no older one can; every revision, where absent. */
-  client?: { since: Revision; because: string };
+  /** The first revision of a client that can have it, and why no older one can; every revision, where absent. `sdk`: nor one without. */
+  client?: { since: Revision; because: string; sdk?: "with tasks" };
   /** The same of an upstream. `until`: the last one. */
   upstream?: { since?: Revision; until?: Revision; because: string };
   /** Why programs, which everybody shares, do not have it. */
@@ -28,6 +29,7 @@ export interface Feature {
   instead?(cell: Cell): Promise<void>;
   /** The same at `server-everything`, which has tools of its own; absent where it has nothing of the kind. */
   everything?(cell: Cell): Promise<void>;
+  everythingInstead?(cell: Cell): Promise<void>;
 }
 
 export const features: readonly Feature[] = [
@@ -35,6 +37,7 @@ export const features: readonly Feature[] = [
   ...callFeatures,
   ...questionFeatures,
   ...changeFeatures,
+  ...taskFeatures,
 ];
 
 /** What is to be expected of a cell; `reason`: why it cannot exist. */
@@ -45,7 +48,7 @@ export type Outcome =
 
 export function outcomeOf(
   feature: Feature,
-  client: { revision: Revision },
+  client: Pick<ClientKind, "revision" | "hasTasks">,
   upstream: Pick<UpstreamKind, "revision" | "isEverything" | "isProgram">,
 ): Outcome {
   const { since = "2024-11-05", until = modern, because = "" } = feature.upstream ?? {};
@@ -58,8 +61,9 @@ export function outcomeOf(
     return { is: "impossible", reason: `no upstream over stdio has it: ${feature.program}` };
   const run = upstream.isEverything ? feature.everything : feature.run;
   if (!run) return { is: "impossible", reason: "server-everything has nothing of the kind" };
-  if (!feature.client || client.revision >= feature.client.since) return { is: "works", run };
+  const able = !feature.client?.sdk || client.hasTasks;
+  if (!feature.client || (able && client.revision >= feature.client.since)) return { is: "works", run };
   const reason = `no client of ${client.revision} has it: ${feature.client.because}`;
-  if (upstream.isEverything || !feature.instead) return { is: "impossible", reason };
-  return { is: "instead", reason, run: feature.instead };
+  const instead = upstream.isEverything ? feature.everythingInstead : feature.instead;
+  return instead ? { is: "instead", reason, run: instead } : { is: "impossible", reason };
 }

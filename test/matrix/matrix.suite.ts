@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, describe, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ClientKind, clients, type MatrixClient } from "./clients.ts";
 import { type Cell, features, outcomeOf } from "./features.ts";
 import { openPlace, type Place, upstreamsOf } from "./place.ts";
-import type { UpstreamKind } from "./upstreams.ts";
+import { modern } from "./revisions.ts";
+import { type UpstreamKind, upstreamKinds } from "./upstreams.ts";
 
 interface Run {
   upstream: UpstreamKind;
@@ -27,8 +28,11 @@ export function matrix(name: string, replicas: number): void {
   describe(name, () => {
     let place: Place;
     let working: Promise<unknown>;
+    let lists: string[][];
     beforeAll(async () => {
       place = await openPlace(clients.length, replicas);
+      // Before anything changes what upstreams offer.
+      lists = await Promise.all(place.replicas.map((replica) => listsAt(replica, place.keys[0]!)));
       // All side by side, but what one client does at one upstream one after another; the tests say what came of it.
       const slots = new Slots(MOST_AT_ONCE);
       working = Promise.all(
@@ -38,6 +42,13 @@ export function matrix(name: string, replicas: number): void {
     afterAll(async () => {
       await working;
       await place.close();
+    });
+
+    test.runIf(replicas > 1)("every list has the same bytes on every replica", () => {
+      for (const [at, text] of lists[0]!.entries()) {
+        expect(text).toContain(upstreamKinds[0]!.name);
+        expect(lists.map((own) => own[at])).toEqual(lists.map(() => text));
+      }
     });
 
     describe.each(rows)("to $kind.label", ({ runs }) => {
@@ -51,6 +62,37 @@ export function matrix(name: string, replicas: number): void {
       );
     });
   });
+}
+
+/** The first page of each list in both eras, as it came. */
+async function listsAt(replica: URL, key: string): Promise<string[]> {
+  const asked = [modern, "2025-11-25"].flatMap((revision) =>
+    ["tools/list", "resources/list", "resources/templates/list", "prompts/list"].map(async (method) => {
+      const _meta = {
+        "io.modelcontextprotocol/protocolVersion": revision,
+        "io.modelcontextprotocol/clientInfo": { name: "plain", version: "1" },
+        "io.modelcontextprotocol/clientCapabilities": {},
+      };
+      const response = await fetch(new URL("/mcp", replica), {
+        method: "POST",
+        headers: {
+          authorization: `Bearer ${key}`,
+          accept: "application/json, text/event-stream",
+          "content-type": "application/json",
+          "mcp-protocol-version": revision,
+          ...(revision === modern && { "mcp-method": method }),
+        },
+        body: JSON.stringify({
+          jsonrpc: "2.0",
+          id: 1,
+          method,
+          params: revision === modern ? { _meta } : {},
+        }),
+      });
+      return response.text();
+    }),
+  );
+  return Promise.all(asked);
 }
 
 function runsOf(kind: ClientKind, upstreams: UpstreamKind[]): Run[] {

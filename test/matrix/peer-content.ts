@@ -46,6 +46,7 @@ export function toolsOf(peer: string): Json[] {
     tool("speak", { inputSchema: text("word") }),
     tool("wait", { inputSchema: text("token") }),
     tool("was-cancelled", { inputSchema: text("token") }),
+    tool("has-begun", { inputSchema: text("token") }),
     tool("ask", { inputSchema: text("what") }),
     tool("page-first", { inputSchema: text("token") }),
     tool("add-resource", { inputSchema: text("token") }),

@@ -25,7 +25,9 @@ export function serverOfSdk1(peer: Peer): Server1 {
   // Who does not listen loses it.
   server.onclose = peer.onChange((change) => void server.notification(change).catch(() => {}));
   // biome-ignore lint/suspicious/noExplicitAny: what the SDK hands over, whatever the request
-  server.fallbackRequestHandler = ({ method, params }, extra: RequestHandlerExtra<any, any>) => {
+  server.fallbackRequestHandler = async ({ method, params }, extra: RequestHandlerExtra<any, any>) => {
+    const ofTasks = await ofTask(peer, { method, params: params ?? {} }, extra);
+    if (ofTasks) return ofTasks;
     const progressToken = extra._meta?.progressToken;
     return peer.answer({
       method,
@@ -45,6 +47,21 @@ export function serverOfSdk1(peer: Peer): Server1 {
     });
   };
   return server;
+}
+
+/** What is about tasks, where the peer has any. Questions of a task go to whoever waits for its result. */
+async function ofTask(
+  peer: Peer,
+  { method, params }: { method: string; params: Json },
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  extra: RequestHandlerExtra<any, any>,
+): Promise<Json | undefined> {
+  const ask = (request: Json) =>
+    extra.sendRequest(request, ResultSchema).catch((): Json => ({ action: "cancel" })) as Promise<Json>;
+  const answer = await peer.tasks?.wire.core({ method, params, owner: extra.sessionId ?? "", ask });
+  if (!answer) return undefined;
+  if ("result" in answer) return answer.result;
+  throw Object.assign(new Error(answer.error.message), answer.error);
 }
 
 /** The same of the official SDK v2, of either era. */

@@ -1,3 +1,4 @@
+import { TaskIntercept } from "../peers/task-intercept.ts";
 import {
   contentsOf,
   everyContentOf,
@@ -13,6 +14,7 @@ import {
   toolsOf,
   uriOf,
 } from "./peer-content.ts";
+import { firstWithTasks, taskToolsOf } from "./peer-tasks.ts";
 import { type Json, modern, type Revision } from "./revisions.ts";
 
 /** One request as a server of either SDK hands it over. */
@@ -38,6 +40,9 @@ const PAGE = 50;
 export class Peer {
   readonly name: string;
   readonly revision: Revision;
+  /** Absent before 2025-11-25. */
+  readonly tasks?: TaskIntercept;
+  readonly #begun = new Map<string, PromiseWithResolvers<void>>();
   readonly #cancelled = new Map<string, PromiseWithResolvers<void>>();
   readonly #opened = new Set<string>();
   readonly #listeners = new Set<(change: Change) => void>();
@@ -46,6 +51,16 @@ export class Peer {
   constructor(name: string, revision: Revision) {
     this.name = name;
     this.revision = revision;
+    if (revision < firstWithTasks) return;
+    const tools = taskToolsOf({
+      begun: (token) => settled(this.#begun, token).resolve(),
+      cancelled: (token) => settled(this.#cancelled, token).resolve(),
+    });
+    this.tasks = new TaskIntercept({ tools });
+  }
+
+  get form(): "core" | "extension" {
+    return this.revision === modern ? "extension" : "core";
   }
 
   get capabilities(): Json {
@@ -56,6 +71,7 @@ export class Peer {
       logging: {},
       // The capability is of 2025-03-26; completion itself is older.
       ...(this.revision !== "2024-11-05" && { completions: {} }),
+      ...this.tasks?.wire.capabilities(this.form),
     };
   }
 
@@ -68,7 +84,7 @@ export class Peer {
   async answer({ method, params, ...call }: PeerCall): Promise<Json> {
     switch (method) {
       case "tools/list":
-        return { tools: toolsOf(this.name) };
+        return { tools: [...toolsOf(this.name), ...(this.tasks?.wire.listed(this.form) ?? [])] };
       case "tools/call":
         return await this.#tool(params.name, params.arguments ?? {}, call);
       case "resources/list":
@@ -110,8 +126,11 @@ export class Peer {
       case "wait":
         return await this.#wait(args.token, call);
       case "was-cancelled":
-        await this.#cancellation(args.token).promise;
+        await settled(this.#cancelled, args.token).promise;
         return text(`${args.token} was cancelled`);
+      case "has-begun":
+        await settled(this.#begun, args.token).promise;
+        return text(`${args.token} has begun`);
       case "ask":
         return await this.#ask(args.what, call);
       case "page-first":
@@ -138,18 +157,12 @@ export class Peer {
 
   /** Says by progress that it is there, and ends only by cancellation. */
   async #wait(token: string, { signal, progress }: Pick<PeerCall, "signal" | "progress">): Promise<Json> {
-    const gone = this.#cancellation(token);
+    const gone = settled(this.#cancelled, token);
     signal.addEventListener("abort", () => gone.resolve());
     if (signal.aborted) gone.resolve();
     await progress(1, "waiting");
     await gone.promise;
     return text("cancelled");
-  }
-
-  #cancellation(token: string): PromiseWithResolvers<void> {
-    const known = this.#cancelled.get(token) ?? Promise.withResolvers<void>();
-    this.#cancelled.set(token, known);
-    return known;
   }
 
   async #ask(what: string, { ask }: Pick<PeerCall, "ask">): Promise<Json> {
@@ -184,6 +197,13 @@ export class Peer {
     const place = ref.type === "ref/prompt" ? ref.name : ref.uri;
     return [`${argument.value}-${place}`, ...(context ? [`with ${context.arguments.before}`] : [])];
   }
+}
+
+/** One of `promises`, made when it is first spoken of. */
+function settled(promises: Map<string, PromiseWithResolvers<void>>, token: string) {
+  const known = promises.get(token) ?? Promise.withResolvers<void>();
+  promises.set(token, known);
+  return known;
 }
 
 /** Cursors of its own, an empty one among them: it is one like any other (protocol section 1.9). */

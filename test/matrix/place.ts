@@ -12,6 +12,8 @@ export interface Place {
   url: URL;
   /** One for each client, in their order. */
   keys: string[];
+  /** Each replica's own address. */
+  replicas: URL[];
   /** Carries each request to the next replica. */
   fetch: typeof fetch;
   close(): Promise<void>;
@@ -51,6 +53,7 @@ export async function openPlace(clients: number, replicas: number): Promise<Plac
   return {
     url: new URL(gateways[0]!.url),
     keys: keys.map(({ value }) => value),
+    replicas: gateways.map((gateway) => new URL(gateway.url)),
     fetch: (input, init) => {
       const { pathname } = new URL(String(input instanceof Request ? input.url : input));
       turn += 1;

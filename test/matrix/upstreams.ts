@@ -54,6 +54,8 @@ function onHttp(
   return async ({ name, revision }) => {
     const listening = await startLoopbackServer();
     const { serve, close } = serveOf(new Peer(name, revision));
+    // Both ends are in one busy process: what the far end closes as idle must not be in use at the near end meanwhile.
+    listening.server.keepAliveTimeout = 60_000;
     listening.server.on("request", (req, res) => {
       // A client that goes while it is still talking is no fault of the test.
       serve(req, res).catch(() => res.destroy());
@@ -111,6 +113,8 @@ function serveSessions(peer: Peer): { serve: Serve } {
 function serveSessions2(peer: Peer): { serve: Serve } {
   const sessions = new Map<string, WebStandardStreamableHTTPServerTransport>();
   const fetch = async (request: Request) => {
+    const ofTasks = await peer.tasks?.answer(request, "legacy");
+    if (ofTasks) return ofTasks;
     const id = request.headers.get("mcp-session-id");
     const known = id === null ? undefined : sessions.get(id);
     if (known) return known.handleRequest(request);
@@ -131,7 +135,9 @@ function serveModern(peer: Peer): { serve: Serve; close(): Promise<void> } {
     if (change.method === "notifications/resources/list_changed") handler.notify.resourcesChanged();
     else handler.notify.resourceUpdated(change.params.uri);
   });
-  return { serve: toNodeHandler(handler), close: handler.close };
+  const fetch = async (request: Request) =>
+    (await peer.tasks?.answer(request, "modern")) ?? handler.fetch(request);
+  return { serve: toNodeHandler({ fetch }), close: handler.close };
 }
 
 async function program({ name }: UpstreamKind): Promise<Started> {
