@@ -76,7 +76,7 @@ function program(
     perUser: false,
     headers: {},
     generation: 1,
-    timeoutMs: 10_000,
+    timeoutMs: 25_000,
     ...rest,
   };
 }
