@@ -3,6 +3,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["src/**/*.test.ts", "test/**/*.test.ts", "bench/**/*.test.ts"],
+    setupFiles: ["test/support/secret-scan.ts"],
     globalSetup: ["test/postgres/global-setup.ts"],
     testTimeout: 30_000,
     hookTimeout: 60_000,

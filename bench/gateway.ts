@@ -8,7 +8,7 @@ import { freePort } from "../test/peers/free-port.ts";
 import { stopProcess } from "./child.ts";
 import { account } from "./sign-in.ts";
 
-const main = fileURLToPath(new URL("../src/main.ts", import.meta.url));
+const main = fileURLToPath(new URL("../bin/postern.mjs", import.meta.url));
 const START_TIMEOUT_MS = 30_000;
 
 export interface GatewayOptions {

@@ -16,7 +16,7 @@ export interface GatewayProcess extends RunningGateway {
 }
 
 const START_MS = 20_000;
-const main = fileURLToPath(new URL("../src/main.ts", import.meta.url));
+const main = fileURLToPath(new URL("../bin/postern.mjs", import.meta.url));
 
 /**
  * The gateway as a user starts it: a process of its own in an empty folder, SQLite, its set-up link printed.

@@ -28,6 +28,7 @@ export function linkParts(
         await vault.dropOwner(tx, sharedOwner(after));
         await upstreams.recordRegained(tx, after.id);
       }
+      if (before.oauthVersion !== after.oauthVersion) await vault.clientChanged(tx, after.id);
       if (!sameHeaderKeys(before, after))
         await vault.requireHeaders(tx, { upstreamId: after.id, names: after.perUserHeaderKeys });
       if (before.allowOnAllVirtualKeys !== after.allowOnAllVirtualKeys)

@@ -1,6 +1,6 @@
 import { Access, AnonymousSessions, decide, VirtualKeys, VirtualMcps } from "./access/index.ts";
 import type { Audit } from "./audit/index.ts";
-import type { KeyedHash, Owner, Seal, World } from "./base/index.ts";
+import type { Clock, KeyedHash, Owner, Seal, World } from "./base/index.ts";
 import type { Config } from "./config.ts";
 import { Connect } from "./connect/index.ts";
 import type { Database, Flows, Outbox } from "./db/index.ts";
@@ -18,6 +18,7 @@ import {
 import { Issuer } from "./issuer/index.ts";
 import { anonymousSessionId, ClientStreams } from "./mcp/index.ts";
 import { Relay } from "./relay/index.ts";
+import type { SealedDatabase } from "./sealed-database.ts";
 import { obtainsOwnToken, ToolLists, UpstreamOAuth, Upstreams } from "./upstreams/index.ts";
 import { Vault } from "./vault/index.ts";
 
@@ -25,6 +26,10 @@ import { Vault } from "./vault/index.ts";
 export interface Ground {
   config: Config;
   world: World;
+  /** What `world.now` goes by. */
+  clock: Clock;
+  sealed: SealedDatabase;
+  /** The two that every part works with, of `sealed`. */
   database: Database;
   seal: Seal;
   hash: KeyedHash;
@@ -57,6 +62,10 @@ export function buildParts(ground: Ground) {
     oauth: {
       recorded: (upstream, tx) => oauth.recorded(upstream, tx),
       prepareOwn: (upstreamId) => oauth.prepare(upstreams.get(upstreamId)),
+      registerAgain: async (upstreamId, version) => {
+        const upstream = upstreams.find(upstreamId);
+        return upstream?.oauth ? oauth.renewClient(upstream, version) : "refused";
+      },
     },
   });
   const anonymousSessions = new AnonymousSessions({

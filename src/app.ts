@@ -6,13 +6,14 @@ import { linkParts } from "./app-links.ts";
 import { buildParts, type Ground, type Parts } from "./app-parts.ts";
 import { routesOf } from "./app-routes.ts";
 import { Audit, sweepAudit } from "./audit/index.ts";
-import { openLog, openOutbound, Seal, systemWorld, type World } from "./base/index.ts";
+import { Clock, openLog, openOutbound, systemWorld, type World } from "./base/index.ts";
 import type { Config } from "./config.ts";
-import { type Database, Flows, Outbox, openDatabase, openKeyedHash, sweep } from "./db/index.ts";
+import { type Database, Flows, followClock, Outbox, openKeyedHash, sweep } from "./db/index.ts";
 import { mount, RateLimits } from "./http/index.ts";
 import { Guard } from "./identity/index.ts";
 import { type Job, Jobs } from "./jobs.ts";
-import { sweepFinishedTasks } from "./mcp/index.ts";
+import { sweepKept } from "./mcp/index.ts";
+import { openSealedDatabase, type SealedDatabase } from "./sealed-database.ts";
 import { reconcileFile } from "./upstreams/index.ts";
 
 /** A whole gateway, not yet listening. */
@@ -24,42 +25,55 @@ export interface Gateway {
   closeStreams(): void;
   /** Starts what happens by itself: sweeping, delivering, refreshing tool lists, following other replicas. */
   startJobs(): Promise<void>;
+  /** Does once, now, what jobs do now and then; for a test that moves the clock. */
+  runJobs(): Promise<void>;
   /** The one-time link for the first administrator; undefined when there is one. */
   setupLink(): Promise<string | undefined>;
   /** Writes what waits in memory and closes everything. */
   close(): Promise<void>;
 }
 
+/** What a test has in place of the real one: its clock, randomness and log, and where the process dies. Nothing that starts a gateway for people has any. */
+export type Overrides = Partial<Omit<World, "outbound">>;
+
 /**
  * Builds every part once, by hand, in the order of the levels. Throws what configuration, key or database refuse.
- * `now`: the clock of a test.
  */
-export async function openGateway(config: Config, overrides: { now?: () => Date } = {}): Promise<Gateway> {
-  const world = openWorld(config, overrides);
-  const database = await openDatabase(config.databaseUrl.reveal(), world.log);
+export async function openGateway(config: Config, overrides: Overrides = {}): Promise<Gateway> {
+  const clock = new Clock();
+  const world = openWorld(config, overrides, clock);
+  const sealed = await openSealedDatabase(config, world);
   try {
-    const ground = await layGround(config, world, database);
+    await followClock(sealed.database, clock, world);
+    const ground = await layGround(config, world, sealed, clock);
     const parts = buildParts(ground);
     linkParts(parts, ground);
     await readConfiguration(parts, ground);
     return assemble(parts, ground);
   } catch (error) {
-    await database.close();
+    await sealed.close();
     await world.outbound.close();
     throw error;
   }
 }
 
-function openWorld(config: Config, overrides: { now?: () => Date }): World {
+function openWorld(config: Config, overrides: Overrides, clock: Clock): World {
   const outbound = openOutbound({ allow: { admin: config.outboundAllow, stranger: config.cimdAllow } });
-  return { ...systemWorld({ outbound, log: openLog(config.logLevel) }), ...overrides };
+  return { ...systemWorld({ outbound, log: openLog(config.logLevel), clock }), ...overrides };
 }
 
-async function layGround(config: Config, world: World, database: Database): Promise<Ground> {
-  const seal = new Seal(config.encryptionKeys, world.random);
+async function layGround(
+  config: Config,
+  world: World,
+  sealed: SealedDatabase,
+  clock: Clock,
+): Promise<Ground> {
+  const { database, seal } = sealed;
   return {
     config,
     world,
+    clock,
+    sealed,
     database,
     seal,
     hash: await openKeyedHash(database, seal, world),
@@ -82,7 +96,7 @@ async function readConfiguration(parts: Parts, { config, database, world }: Grou
 }
 
 function assemble(parts: Parts, ground: Ground): Gateway {
-  const { config, world, database, audit } = ground;
+  const { config, world, database, sealed } = ground;
   const guard = new Guard({
     ...ground,
     settings: config.settings,
@@ -102,7 +116,7 @@ function assemble(parts: Parts, ground: Ground): Gateway {
     limits: ground.limits,
     authenticate: (request, route) => guard.authenticate(request, route),
   });
-  const jobs = new Jobs(world.log);
+  const jobs = new Jobs(world.log, database.kind === "postgres" ? database.leases : undefined);
   return {
     fetch: (request, bindings) => app.fetch(request, bindings),
     direct: (incoming, outgoing) => app.direct(incoming, outgoing),
@@ -115,51 +129,65 @@ function assemble(parts: Parts, ground: Ground): Gateway {
         if (connectionType === "stdio") void parts.tools.refresh(id);
       void parts.tools.refreshDue();
     },
+    runJobs: async () => {
+      for (const job of jobsOf(parts, ground)) await job.run();
+    },
     setupLink: () => parts.setup.link(),
     close: async () => {
       parts.streams.close();
       await jobs.stop();
+      await parts.vault.close();
       await parts.tools.close();
       await parts.relay.close();
-      await parts.issuer.flush();
-      await parts.anonymousSessions.flush();
-      await audit.flush();
+      await lastFlush(parts, ground);
       await parts.metrics.close();
-      await database.close();
+      await sealed.close();
       await world.outbound.close();
     },
   };
 }
 
+/** What waits in memory; a database that is away does not keep the process from stopping. */
+async function lastFlush(parts: Parts, { audit, world }: Ground): Promise<void> {
+  for (const part of [parts.issuer, parts.anonymousSessions, audit])
+    await part.flush().catch((error: unknown) => world.log.error("gateway.not_flushed", { error }));
+}
+
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 
-function jobsOf(parts: Parts, { database, world, outbox, audit, config }: Ground): Job[] {
+function jobsOf(parts: Parts, { database, sealed, world, clock, outbox, audit, config }: Ground): Job[] {
   return [
     {
       name: "audit.sweep",
       everyMs: 10 * MINUTE,
+      on: "one",
       run: async () => void (await sweepAudit({ database, world }, config.settings.auditRetentionDays)),
     },
     { name: "audit.flush", everyMs: SECOND, run: () => audit.flush() },
+    { name: "clock.follow", everyMs: 10 * SECOND, run: () => followClock(database, clock, world) },
+    { name: "keys.follow", everyMs: 5 * SECOND, run: async () => void (await sealed.keys.renew()) },
     { name: "outbox.run", everyMs: 5 * SECOND, run: () => outbox.run(database) },
     { name: "grants.flush", everyMs: 10 * SECOND, run: () => parts.issuer.flush() },
     { name: "anonymous.flush", everyMs: 10 * SECOND, run: () => parts.anonymousSessions.flush() },
-    { name: "anonymous.sweep", everyMs: 10 * MINUTE, run: () => parts.anonymousSessions.sweep() },
-    { name: "tools.refresh", everyMs: 30 * SECOND, run: () => parts.tools.refreshDue() },
-    { name: "sessions.sweep", everyMs: 10 * MINUTE, run: () => parts.sessions.sweep() },
-    { name: "tasks.sweep", everyMs: MINUTE, run: () => sweepFinishedTasks(database, world) },
-    { name: "flows.sweep", everyMs: MINUTE, run: () => sweepFlows(parts, database, world) },
+    { name: "anonymous.sweep", everyMs: 10 * MINUTE, on: "one", run: () => parts.anonymousSessions.sweep() },
+    { name: "credentials.refresh", everyMs: 5 * SECOND, run: () => parts.vault.refreshAhead() },
+    { name: "credentials.keep_alive", everyMs: 10 * MINUTE, on: "one", run: () => parts.vault.keepAlive() },
+    { name: "tools.refresh", everyMs: 30 * SECOND, on: "one", run: () => parts.tools.refreshDue() },
+    { name: "sessions.sweep", everyMs: 10 * MINUTE, on: "one", run: () => parts.sessions.sweep() },
+    { name: "kept.sweep", everyMs: MINUTE, on: "one", run: () => sweepKept(database, world) },
+    { name: "flows.sweep", everyMs: MINUTE, on: "one", run: () => sweepFlows(parts, database, world) },
   ];
 }
 
 /** What was connected during a consent that expired belongs to nobody: it goes, and its provider is told. */
 async function sweepFlows({ vault, issuer }: Parts, database: Database, world: World): Promise<void> {
-  const { expired } = await sweep(database, world);
-  for (const { id, kind } of expired) {
-    if (kind === "consent") await database.transaction((tx) => vault.dropOwner(tx, { mode: "flow", id }));
-  }
+  await sweep(database, world, async (expired) => {
+    for (const { id, kind } of expired)
+      if (kind === "consent") await database.transaction((tx) => vault.dropOwner(tx, { mode: "flow", id }));
+  });
   // Again for what a crash between the two steps above left behind in an earlier run.
   await vault.dropAbandoned();
+  await vault.dropOrphaned();
   await issuer.sweep();
 }

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { keyEntry, virtualMcpEntry } from "./access/index.ts";
 import { clientSettings, limitSetting } from "./front/index.ts";
+import type { AwsKmsOptions, VaultTransitOptions } from "./keys/index.ts";
 import { definitionBody, mcpServersBody } from "./upstreams/index.ts";
 
 /** Keys of the product family that this gateway does not act on: accepted, named once in a warning. */
@@ -62,6 +63,51 @@ const client = z.strictObject({
   ]),
 });
 
+/** Who keeps the key that wraps the data keys; what else an entry has depends on `type`. */
+const keyProvider = z
+  .strictObject({
+    type: z.enum(["local", "vault_transit", "aws_kms"]),
+    key: z.string().min(1).optional(),
+    address: z.url({ protocol: /^https?$/ }).optional(),
+    mount: z.string().min(1).optional(),
+    namespace: z.string().min(1).optional(),
+    token: z.string().min(1).optional(),
+    token_file: z.string().min(1).optional(),
+    ca_file: z.string().min(1).optional(),
+    region: z.string().min(1).optional(),
+  })
+  .transform((entry, context) => {
+    const fault = keyProviderFault(entry);
+    if (fault) context.addIssue({ code: "custom", message: fault });
+    return entry as KeyProviderEntry;
+  });
+
+export type KeyProviderEntry =
+  | { type: "local" }
+  | ({ type: "vault_transit" } & VaultTransitOptions)
+  | ({ type: "aws_kms" } & AwsKmsOptions);
+
+const keysOfProvider: Record<string, { required: string[]; optional: string[] }> = {
+  local: { required: [], optional: [] },
+  vault_transit: {
+    required: ["address", "key"],
+    optional: ["mount", "namespace", "token", "token_file", "ca_file"],
+  },
+  aws_kms: { required: ["key"], optional: ["region", "address"] },
+};
+
+function keyProviderFault({ type, ...rest }: { type: string } & Record<string, unknown>): string | undefined {
+  const { required, optional } = keysOfProvider[type]!;
+  const given = Object.keys(rest).filter((name) => rest[name] !== undefined);
+  const missing = required.find((name) => !given.includes(name));
+  if (missing) return `a provider of type ${type} needs ${missing}`;
+  const surplus = given.find((name) => !required.includes(name) && !optional.includes(name));
+  if (surplus) return `${surplus} has no meaning for a provider of type ${type}`;
+  if (type === "vault_transit" && (rest.token === undefined) === (rest.token_file === undefined))
+    return "name exactly one of token and token_file";
+  return undefined;
+}
+
 /** The whole configuration file. Every default of it stands here. */
 export const fileSchema = z.strictObject({
   $schema: z.string().optional(),
@@ -89,6 +135,10 @@ export const fileSchema = z.strictObject({
       ]),
     })
     .prefault({}),
+  key_providers: z
+    .array(keyProvider)
+    .min(1, "names no provider")
+    .default([{ type: "local" }]),
   client: client.prefault({}),
   limits: z
     .strictObject({
@@ -132,6 +182,7 @@ export const environmentSchema = z.strictObject({
   POSTERN_BASE_URL: z.string().optional(),
   POSTERN_BASE_URL_ALIASES: z.string().default(""),
   POSTERN_DATABASE_URL: z.string().default("sqlite:./data/postern.db"),
+  POSTERN_DATABASE_POOL: z.coerce.number().int().min(2).max(200).default(10),
   POSTERN_ENCRYPTION_KEY: z.string().optional(),
   POSTERN_ADMIN_TOKEN: z.string().min(24, "is shorter than 24 characters").optional(),
   POSTERN_ADMIN_EMAIL: z.string().optional(),

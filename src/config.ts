@@ -11,7 +11,13 @@ import {
   type Settings,
 } from "./base/index.ts";
 import { BadConfiguration, describeIssue } from "./config-problem.ts";
-import { type ConfigFile, type Environment, environmentSchema, fileSchema } from "./config-schema.ts";
+import {
+  type ConfigFile,
+  type Environment,
+  environmentSchema,
+  fileSchema,
+  type KeyProviderEntry,
+} from "./config-schema.ts";
 import { keyFromFile, parseKeys } from "./encryption-key.ts";
 import { defaultRateLimits } from "./http/index.ts";
 import {
@@ -27,7 +33,12 @@ export interface Config {
   host: string;
   port: number;
   databaseUrl: Hidden;
+  /** Connections to Postgres for statements. */
+  databasePool: number;
+  /** Of the environment or the key file; none when `keyProviders` has no `local`. */
   encryptionKeys: Uint8Array[];
+  /** Who wraps the data keys: the first wraps, all unwrap. */
+  keyProviders: KeyProviderEntry[];
   adminToken?: Hidden;
   admin?: { email: string; password: Hidden };
   outboundAllow: string[];
@@ -53,8 +64,20 @@ const DEFAULT_FILE = "./postern.config.json";
 /** Variables of the test run that share the prefix. */
 const FOR_TESTS = "POSTERN_TEST_";
 
-/** Reads the environment and the file. Throws `BadConfiguration`. `file`: the path given by `--config`. */
-export function loadConfig(options: { environment?: NodeJS.ProcessEnv; file?: string } = {}): Config {
+/** Where the database is, for what needs nothing else of the configuration. Throws `BadConfiguration`. */
+export function loadDatabaseUrl(): Hidden {
+  const url = readEnvironment(process.env).POSTERN_DATABASE_URL;
+  checkDatabaseUrl(url);
+  return new Hidden(url);
+}
+
+/**
+ * Reads the environment and the file. Throws `BadConfiguration`. `file`: the path given by `--config`. `makeKey` false: a
+ * key file that is not there is not made.
+ */
+export function loadConfig(
+  options: { environment?: NodeJS.ProcessEnv; file?: string; makeKey?: boolean } = {},
+): Config {
   const variables = options.environment ?? process.env;
   const environment = readEnvironment(variables);
   const { file, given, ignored } = readFile(options.file ?? environment.POSTERN_CONFIG, variables);
@@ -65,7 +88,9 @@ export function loadConfig(options: { environment?: NodeJS.ProcessEnv; file?: st
     host: environment.POSTERN_HOST,
     port: environment.POSTERN_PORT,
     databaseUrl: new Hidden(databaseUrl),
-    encryptionKeys: encryptionKeys(environment),
+    databasePool: environment.POSTERN_DATABASE_POOL,
+    encryptionKeys: encryptionKeys(environment, file, options.makeKey ?? true),
+    keyProviders: file.key_providers,
     adminToken:
       environment.POSTERN_ADMIN_TOKEN === undefined ? undefined : new Hidden(environment.POSTERN_ADMIN_TOKEN),
     admin: admin(environment),
@@ -210,14 +235,24 @@ function origin(text: string, source: string): URL {
   return url;
 }
 
-function encryptionKeys(environment: Environment): Uint8Array[] {
+function checkDatabaseUrl(url: string): void {
+  if (!/^(sqlite:|postgres(ql)?:\/\/)/.test(url)) {
+    throw new BadConfiguration("POSTERN_DATABASE_URL must begin with sqlite: or postgres://.");
+  }
+}
+
+function encryptionKeys(environment: Environment, file: ConfigFile, makeKey: boolean): Uint8Array[] {
+  if (!file.key_providers.some(({ type }) => type === "local")) {
+    if (environment.POSTERN_ENCRYPTION_KEY === undefined) return [];
+    throw new BadConfiguration(
+      'POSTERN_ENCRYPTION_KEY is set, but key_providers has no {"type": "local"}. Add it, or remove the variable.',
+    );
+  }
   if (environment.POSTERN_ENCRYPTION_KEY !== undefined) return parseKeys(environment.POSTERN_ENCRYPTION_KEY);
   const url = environment.POSTERN_DATABASE_URL;
   if (url.startsWith("sqlite:"))
-    return keyFromFile(url.slice("sqlite:".length), (bytes) => randomBytes(bytes));
-  if (!/^postgres(ql)?:\/\//.test(url)) {
-    throw new BadConfiguration("POSTERN_DATABASE_URL must begin with sqlite: or postgres://.");
-  }
+    return keyFromFile(url.slice("sqlite:".length), makeKey ? (bytes) => randomBytes(bytes) : undefined);
+  checkDatabaseUrl(url);
   throw new BadConfiguration(
     "POSTERN_ENCRYPTION_KEY is required with Postgres. Make one with: openssl rand -base64 32",
   );
@@ -272,12 +307,7 @@ function show(config: Config, environment: Environment, file: ConfigFile): [stri
     ["base URL", settings.baseUrl.origin],
     ["aliases", settings.aliases.join(", ") || "none"],
     ["database", environment.POSTERN_DATABASE_URL.replace(/\/\/[^@/]*@/, "//[hidden]@")],
-    [
-      "encryption key",
-      environment.POSTERN_ENCRYPTION_KEY === undefined
-        ? "key file beside the database"
-        : "POSTERN_ENCRYPTION_KEY [hidden]",
-    ],
+    ["encryption key", shownKeys(environment, file)],
     ["administrator token", config.adminToken ? "[hidden]" : "none"],
     ["sign-in required on /mcp", String(settings.enforceAuthOnInference)],
     ["private addresses allowed", config.outboundAllow.join(", ") || "none"],
@@ -285,4 +315,12 @@ function show(config: Config, environment: Environment, file: ConfigFile): [stri
     ["virtual keys in the file", String(file.governance.virtual_keys.length)],
     ["virtual MCPs in the file", String(file.mcp.tool_groups.length)],
   ];
+}
+
+function shownKeys(environment: Environment, { key_providers: providers }: ConfigFile): string {
+  const local =
+    environment.POSTERN_ENCRYPTION_KEY === undefined
+      ? "key file beside the database"
+      : "POSTERN_ENCRYPTION_KEY [hidden]";
+  return providers.map((entry) => (entry.type === "local" ? local : `${entry.type} ${entry.key}`)).join(", ");
 }

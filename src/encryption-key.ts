@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { BadConfiguration } from "./config-problem.ts";
@@ -9,14 +10,25 @@ export function parseKeys(text: string): Uint8Array[] {
   return text.split(",").map((part) => parseKey(part, "POSTERN_ENCRYPTION_KEY"));
 }
 
-/** The key file beside a SQLite database, made at the first start; only this user may read it. */
-export function keyFromFile(databasePath: string, random: (bytes: number) => Uint8Array): Uint8Array[] {
-  if (databasePath === ":memory:") return [random(KEY_BYTES)];
+/**
+ * The key file beside a SQLite database, made at the first start; only this user may read it. Without `random` none is
+ * made: it must be there.
+ */
+export function keyFromFile(
+  databasePath: string,
+  random: ((bytes: number) => Uint8Array) | undefined,
+): Uint8Array[] {
+  if (databasePath === ":memory:") return [(random ?? randomBytes)(KEY_BYTES)];
   const path = join(dirname(databasePath), "postern.key");
   if (!existsSync(path)) {
     if (existsSync(databasePath)) {
       throw new BadConfiguration(
         `The database ${databasePath} exists but its key file ${path} does not. Put the key file back, or set POSTERN_ENCRYPTION_KEY to the key it held.`,
+      );
+    }
+    if (!random) {
+      throw new BadConfiguration(
+        `There is no key file ${path}. Put the one there that belongs to the backup, or set POSTERN_ENCRYPTION_KEY to the key it holds.`,
       );
     }
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });

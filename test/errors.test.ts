@@ -92,6 +92,7 @@ const handedOn: Record<string, string[]> = {
     "upstream_too_large",
     "upstream_refused",
     "credential_unavailable",
+    "client_refused",
   ],
   // The same, as far as listing tools can meet it.
   "relay/list-tools.ts": [
@@ -101,6 +102,7 @@ const handedOn: Record<string, string[]> = {
     "upstream_too_large",
     "upstream_refused",
     "credential_unavailable",
+    "client_refused",
   ],
 };
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { onBothDatabases } from "../../test/support/databases.ts";
-import { Hidden, openLog } from "../base/index.ts";
+import { watchedLog } from "../../test/support/leavings.ts";
+import { Hidden } from "../base/index.ts";
 import { ConfigurationFault, type Upstream, type Upstreams } from "../upstreams/index.ts";
 import { start } from "./access.suite.ts";
 import { decide, type KeyEntry, keyConfigs, keyEntry, reconcileKeyFile } from "./index.ts";
@@ -78,7 +79,7 @@ onBothDatabases("virtual keys", (open) => {
     await upstream("docs");
     const value = new Hidden("sk-bf-from-the-file-0123456789");
     const entry: KeyEntry = { name: "f", value, mcp_configs: [{ mcp_client_name: "docs" }] };
-    const parts = { keys, upstreams, log: openLog("silent") };
+    const parts = { keys, upstreams, log: watchedLog() };
     await keys.create({ name: "api", configs: [], source: "api" });
     await reconcileKeyFile(parts, [entry, { name: "no-value" }]);
     const answer = await keys.authenticate(value.reveal());

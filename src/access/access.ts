@@ -1,5 +1,5 @@
 import type { Owner, World } from "../base/index.ts";
-import type { Database, Tx } from "../db/index.ts";
+import { type Database, EVERYTHING, type Tx } from "../db/index.ts";
 import type { Upstream, Upstreams } from "../upstreams/index.ts";
 import { type AllowedTools, type Rules, toolSet, unite } from "./decide.ts";
 import { readKeys } from "./key-rows.ts";
@@ -51,7 +51,8 @@ export class Access {
     this.#upstreams = parts.upstreams;
     this.#keys = parts.keys;
     parts.database.changes.listen(({ topic }) => {
-      if (topic === "virtual_key" || topic === "upstream" || topic === "user") this.#drop();
+      if (topic === "virtual_key" || topic === "upstream" || topic === "user" || topic === EVERYTHING)
+        this.#drop();
     });
   }
 

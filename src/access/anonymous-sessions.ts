@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import type { Log, Owner, World } from "../base/index.ts";
-import type { Database, Tx } from "../db/index.ts";
+import { type Database, deleteInBatches, inBatches, type Tx } from "../db/index.ts";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 /** Contract section 1: so long without use ends an anonymous session. */
@@ -48,8 +48,12 @@ export class AnonymousSessions {
   /** Writes the last uses; jobs.ts calls it now and then, and once at the end. */
   async flush(): Promise<void> {
     const used = [...this.#unwritten];
-    this.#unwritten.clear();
-    for (let from = 0; from < used.length; from += BATCH) await this.#write(used.slice(from, from + BATCH));
+    for (let from = 0; from < used.length; from += BATCH) {
+      const batch = used.slice(from, from + BATCH);
+      await this.#write(batch);
+      // Used again meanwhile it is written next time; so is what could not be written now.
+      for (const [id, at] of batch) if (this.#unwritten.get(id) === at) this.#unwritten.delete(id);
+    }
   }
 
   async #write(used: readonly [string, number][]): Promise<void> {
@@ -84,11 +88,13 @@ export class AnonymousSessions {
   /** For jobs.ts, safe on several replicas: ends what nobody used for 30 days. */
   async sweep(): Promise<void> {
     const before = this.#now() - IDLE_MS - SLACK_MS;
-    for (const id of await this.#idle(before)) await this.#endIfIdle(id, before);
-    await this.#parts.database.db
-      .deleteFrom("anonymous_sessions")
-      .where("last_used_at", "<=", before)
-      .execute();
+    await inBatches(async () => {
+      const idle = await this.#idle(before);
+      for (const id of idle) await this.#endIfIdle(id, before);
+      return idle.length;
+    }, BATCH);
+    const where = sql<boolean>`last_used_at <= ${before}`;
+    await deleteInBatches(this.#parts.database, { table: "anonymous_sessions", key: "id", where });
   }
 
   async #idle(before: number): Promise<string[]> {

@@ -91,6 +91,6 @@ async function inWords(where: string, work: () => Promise<void>): Promise<void> 
 }
 
 function inFileWords(error: unknown, where: string): unknown {
-  if (!(error instanceof Problem)) return error;
+  if (!(error instanceof Problem) || error.status >= 500) return error;
   return new ConfigurationFault(`${where}${error.param ? `, ${error.param}` : ""}: ${error.message}`);
 }

@@ -1,4 +1,4 @@
-import type { Database } from "../db/index.ts";
+import { type Database, EVERYTHING } from "../db/index.ts";
 import { readKeys, readPresentedKey } from "./key-rows.ts";
 import type { PresentedKey, VirtualKey } from "./virtual-key.ts";
 
@@ -19,7 +19,8 @@ export class KeyCache {
     this.#database = database;
     database.changes.listen(({ topic }) => {
       // Deleting an upstream removes its rows from keys.
-      if (topic === "virtual_key" || topic === "upstream" || topic === "user") this.#drop();
+      if (topic === "virtual_key" || topic === "upstream" || topic === "user" || topic === EVERYTHING)
+        this.#drop();
     });
   }
 

@@ -1,9 +1,10 @@
 import { afterEach, expect, it } from "vitest";
+import { watchedLog } from "../../test/support/leavings.ts";
 import { readJson } from "../../test/support/read.ts";
 import { testSettings } from "../../test/support/settings.ts";
 import { testWorld } from "../../test/support/world.ts";
 import { Audit } from "../audit/index.ts";
-import { Hidden, openLog, Seal } from "../base/index.ts";
+import { Hidden, Seal } from "../base/index.ts";
 import { openDatabase, openKeyedHash } from "../db/index.ts";
 import { mount, RateLimits } from "../http/index.ts";
 import { checkDefinition, Upstreams } from "../upstreams/index.ts";
@@ -19,7 +20,7 @@ const path = "/api/governance/virtual-keys";
 async function application() {
   const world = testWorld();
   const settings = testSettings();
-  const database = await openDatabase("sqlite::memory:", openLog("silent"));
+  const database = await openDatabase("sqlite::memory:", watchedLog());
   closing.push(() => database.close());
   const seal = new Seal([world.random(32)], world.random);
   const upstreams = new Upstreams({ world, database, seal, settings });

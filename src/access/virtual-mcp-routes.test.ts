@@ -1,8 +1,8 @@
 import { afterEach, expect, it } from "vitest";
+import { watchedLog } from "../../test/support/leavings.ts";
 import { readJson } from "../../test/support/read.ts";
 import { testSettings } from "../../test/support/settings.ts";
 import { Audit } from "../audit/index.ts";
-import { openLog } from "../base/index.ts";
 import { openDatabase } from "../db/index.ts";
 import { mount, RateLimits } from "../http/index.ts";
 import { start } from "./access.suite.ts";
@@ -17,7 +17,7 @@ const path = "/api/mcp/virtual-mcps";
 
 async function application() {
   const settings = testSettings();
-  const database = await openDatabase("sqlite::memory:", openLog("silent"));
+  const database = await openDatabase("sqlite::memory:", watchedLog());
   closing.push(() => database.close());
   const parts = await start(database);
   const { world, upstreams, virtualMcps } = parts;

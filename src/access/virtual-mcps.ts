@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import { newId, Problem, type World } from "../base/index.ts";
-import type { Database, Tx } from "../db/index.ts";
+import { type Database, EVERYTHING, type Tx } from "../db/index.ts";
 import type { Subject } from "./access.ts";
 import { judge } from "./virtual-key.ts";
 import type { VirtualKeys } from "./virtual-keys.ts";
@@ -62,7 +62,7 @@ export class VirtualMcps {
     this.#keys = keys;
     database.changes.listen(({ topic }) => {
       // A reading that began before is thrown away with it.
-      if (topic === "virtual_mcp") this.#bySlug = undefined;
+      if (topic === "virtual_mcp" || topic === EVERYTHING) this.#bySlug = undefined;
     });
   }
 

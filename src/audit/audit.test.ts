@@ -1,9 +1,10 @@
+import { sql } from "kysely";
 import { expect, it } from "vitest";
 import { onBothDatabases } from "../../test/support/databases.ts";
 import { testWorld } from "../../test/support/world.ts";
 import { Audit } from "./index.ts";
 
-onBothDatabases("audit", (open) => {
+onBothDatabases("audit", (open, kind) => {
   async function setUp() {
     const world = testWorld();
     const { database } = await open();
@@ -38,6 +39,28 @@ onBothDatabases("audit", (open) => {
     });
     expect(JSON.parse(written[7]!.detail_json)).toEqual({ tool: `"7'`, n: 7 });
     expect(written[0]!.at).toBe(world.now().getTime() - 450);
+  });
+
+  it("while the database takes nothing it keeps what waits, up to a bound, and writes it later, each line once (AV-05)", async () => {
+    if (kind !== "sqlite") return;
+    const { database, audit, rows } = await setUp();
+    await sql`pragma query_only = on`.execute(database.db);
+    for (let i = 0; i < 50_010; i++) audit.note({ event: "call.made", actor: "vk:k" });
+    await expect(audit.flush()).rejects.toThrow();
+    await expect(audit.flush()).rejects.toThrow();
+    await sql`pragma query_only = off`.execute(database.db);
+    await audit.flush();
+    expect(await rows()).toHaveLength(50_000);
+  });
+
+  it("lines that may have been written are written again without harm", async () => {
+    const { database, audit, rows } = await setUp();
+    audit.note({ event: "call.made", actor: "vk:k" });
+    await audit.flush();
+    const { id, at, event, actor, detail_json: detail } = (await rows())[0]!;
+    const line = [id, at, event, actor, detail];
+    await database.insertMany("audit", ["id", "at", "event", "actor", "detail_json"], [line, line]);
+    expect(await rows()).toHaveLength(1);
   });
 
   it("an entry without owner or request keeps them empty", async () => {

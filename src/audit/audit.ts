@@ -26,11 +26,12 @@ const columns = [
   "detail_json",
 ] as const satisfies (keyof NewRow<"audit">)[];
 
-const MAX_WAITING = 10_000;
+/** A few minutes of calls, some ten megabytes. */
+const MAX_WAITING = 50_000;
 const BATCH = 200;
 
 export class Audit {
-  readonly #database: Database;
+  readonly #database: Pick<Database, "insertMany">;
   readonly #world: World;
   readonly #serials: Serials;
   #waiting: Values[] = [];
@@ -38,7 +39,7 @@ export class Audit {
   #idAt = { at: Number.NaN, beginning: "" };
   #dropped = 0;
 
-  constructor(parts: { database: Database; world: World }) {
+  constructor(parts: { database: Pick<Database, "insertMany">; world: World }) {
     this.#database = parts.database;
     this.#world = parts.world;
     this.#serials = new Serials(parts.world, "");

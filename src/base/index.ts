@@ -6,6 +6,8 @@
 export { parseAllowList } from "./address.ts";
 export { readBounded } from "./bounded-body.ts";
 export { canonicalJson, fingerprint } from "./canonical-json.ts";
+export { Clock } from "./clock.ts";
+export { type FaultPoint, faultPoints } from "./fault-points.ts";
 export type { Gone } from "./gone.ts";
 export { type OutboundOptions, openOutbound } from "./guarded.ts";
 export { KeyedHash, sha256 } from "./hash.ts";
@@ -27,7 +29,15 @@ export { accountLabel, type Owner, type OwnerMode, sameOwner } from "./owner.ts"
 export { type Fields, Problem, type ProblemDetails, type ProblemKind, problemStatus } from "./problem.ts";
 export { ProofKey } from "./proof-key.ts";
 export { type Prover, proveWith } from "./prover.ts";
-export { Seal, type SealContext, SealFault } from "./seal.ts";
+export {
+  type DataKey,
+  dataKeyId,
+  type KeyRing,
+  Seal,
+  type SealContext,
+  SealFault,
+  sealedHeader,
+} from "./seal.ts";
 export { Serials } from "./serials.ts";
 export { type Settings, type ToolPinPolicy, toolPinPolicies } from "./settings.ts";
 export {
@@ -38,4 +48,4 @@ export {
   stringifyJson,
 } from "./strict-json.ts";
 export { sameTls, Tls, type TlsSettings } from "./tls.ts";
-export { systemWorld, type World } from "./world.ts";
+export { systemTime, systemWorld, type World } from "./world.ts";

@@ -1,3 +1,4 @@
+import { fstatSync, writeSync } from "node:fs";
 import { pino } from "pino";
 import type { Fields } from "./problem.ts";
 
@@ -13,8 +14,37 @@ export interface Log {
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 
 /** A log that writes JSON lines to `destination` (standard error unless told). */
-export function openLog(level: LogLevel, destination: { write(line: string): void } = process.stderr): Log {
+export function openLog(level: LogLevel, destination: { write(line: string): void } = standardError()): Log {
   return wrap(pino({ level, base: undefined, timestamp: pino.stdTimeFunctions.isoTime }, destination));
+}
+
+const STDERR = 2;
+
+/** A log that cannot be written (a full disk, a collector that has gone) must not end the process, and goes on when it can. */
+function standardError(): { write(line: string): void } {
+  if (!isFile(STDERR)) {
+    if (process.stderr.listenerCount("error") === 0) process.stderr.on("error", () => {});
+    return process.stderr;
+  }
+  // A stream closes for ever at the first write that is refused.
+  return {
+    write: (line) => {
+      try {
+        writeSync(STDERR, line);
+      } catch {
+        // There is nowhere left to say so.
+      }
+    },
+  };
+}
+
+function isFile(descriptor: number): boolean {
+  try {
+    return fstatSync(descriptor).isFile();
+  } catch {
+    // Closed by who started us.
+    return false;
+  }
 }
 
 function wrap(logger: ReturnType<typeof pino>): Log {

@@ -1,4 +1,6 @@
 import { randomFillSync } from "node:crypto";
+import type { Clock } from "./clock.ts";
+import type { FaultPoint } from "./fault-points.ts";
 import type { Log } from "./log.ts";
 import type { Outbound } from "./outbound.ts";
 
@@ -8,6 +10,8 @@ export interface World {
   random(bytes: number): Uint8Array;
   outbound: Outbound;
   log: Log;
+  /** Does nothing, except where a test lets the process die at this step (fault-points.ts). */
+  reach(point: FaultPoint): void;
 }
 
 const POOL_BYTES = 4096;
@@ -30,12 +34,21 @@ function pooledRandom(): World["random"] {
   };
 }
 
-/** The real clock and randomness; the only place that reads them. */
-export function systemWorld(parts: { outbound: Outbound; log: Log }): World {
+function nothing(): void {}
+
+/** What the system takes for the time, in milliseconds; for comparison only. */
+export function systemTime(): number {
+  return Date.now();
+}
+
+/** The real clock and randomness; the only place that reads them. With `clock`, the time that it follows. */
+export function systemWorld(parts: { outbound: Outbound; log: Log; clock?: Clock }): World {
+  const { clock } = parts;
   return {
-    now: () => new Date(),
+    now: () => clock?.now() ?? new Date(),
     random: pooledRandom(),
     outbound: parts.outbound,
     log: parts.log,
+    reach: nothing,
   };
 }

@@ -4,6 +4,7 @@ import type { Flow } from "../db/index.ts";
 import { clearCookie, type Route, readCookie, redirect, unrepeated } from "../http/index.ts";
 import { route } from "../identity/index.ts";
 import type { NewSecret, Token } from "../vault/index.ts";
+import { cameBackBefore, remembered } from "./callback-again.ts";
 import { redeem } from "./exchange.ts";
 import { notYours, refuseOtherPerson } from "./finisher.ts";
 import { endedLink, type LinkData, linkPath } from "./links.ts";
@@ -52,9 +53,13 @@ async function comeBack(parts: ConnectParts, request: Request, url: URL): Promis
   const answer = unrepeated(url.searchParams);
   const { state } = answer;
   if (!state) throw notOurs();
+  const onward = await cameBackBefore(parts, request, state);
+  if (onward !== undefined) return redirect(onward);
   const waiting = await checkBrowser(parts, request, state);
   await refuseSwitchedOff(parts, { owner: waiting.owner!, upstreamId: waiting.upstreamId! });
+  parts.world.reach("callback.1.state_found");
   const trip = await claim(parts, state);
+  parts.world.reach("callback.2.state_claimed");
   const { data } = trip;
   // The path is part of the answer: an upstream's own redirect URI tells mix-ups apart (UP-04, UP-05).
   if (new URL(data.redirect_uri).pathname !== url.pathname) throw mixUp();
@@ -120,6 +125,7 @@ async function finish(
   const proofKey = proof_key === undefined ? undefined : new Hidden(proof_key);
   const redeemed = await redeem(parts, authorization, trip.data, { parameters, verifier, proofKey });
   if (!redeemed) throw endedLink();
+  parts.world.reach("callback.4.token_received");
   if (redeemed.outcome === "token") return store(parts, trip, redeemed.token);
   const { outcome } = redeemed;
   const reason = redeemed.outcome === "refused" ? redeemed.error : redeemed.reason;
@@ -152,8 +158,12 @@ async function store(parts: ConnectParts, trip: Trip, token: Token): Promise<Res
   }
   const stored = await parts.database.transaction(async (tx) => {
     const asked = await askFirst(parts, tx, trip, secret);
-    if (asked) return { asked };
+    if (asked) {
+      parts.world.reach("swap.1.held");
+      return { asked };
+    }
     const taken = await parts.flows.take<LinkData>(tx, "connect", { id: trip.parentId! }, "connected");
+    parts.world.reach("callback.5.link_taken");
     const put = taken && (await parts.vault.put(tx, { owner, upstreamId, account: trip.account, secret }));
     if (!put) {
       // Nobody wants these tokens any more; the provider is told.
@@ -162,12 +172,18 @@ async function store(parts: ConnectParts, trip: Trip, token: Token): Promise<Res
         await tx.updateTable("flows").set({ outcome: "access_lost" }).where("id", "=", taken.id).execute();
       return undefined;
     }
+    const tombstone = { data_json: remembered(taken.data) };
+    await tx.updateTable("flows").set(tombstone).where("id", "=", taken.id).execute();
+    parts.world.reach("callback.6.credential_stored");
     const detail = { session_id: put.id, generation: put.generation, flow_id: taken.id };
     const actor = owner.mode === "flow" ? "system" : `${owner.mode}:${owner.id}`;
     await parts.audit.append(tx, { event: "credential.connected", actor, owner, upstreamId, detail });
+    parts.world.reach("callback.7.audited");
     return { link: taken };
   });
+  parts.world.reach("callback.8.committed");
   if (!stored) throw withdrawn();
+  if (stored.asked) parts.world.reach("swap.2.hold_committed");
   if (stored.asked) return redirect(stored.asked.path, 303, [stored.asked.cookie]);
   return redirect(stored.link.data.return_to ?? linkPath(stored.link.id));
 }

@@ -26,6 +26,7 @@ export async function redeem(
     additionalParameters: resource === undefined ? undefined : { resource },
   };
   const uri = trip.redirect_uri;
+  parts.world.reach("callback.3.code_sent");
   try {
     const response = await proving(key, () =>
       oauth.authorizationCodeGrantRequest(server, client, clientAuth, checked, uri, verifier, options),

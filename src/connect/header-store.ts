@@ -30,9 +30,11 @@ export async function submitHeaders(parts: ConnectParts, submission: Submission)
   const headers = readHeaderValues(upstream.perUserHeaderKeys, given, "headers");
   await refuseSwitchedOff(parts, submission.link);
   await parts.verifyHeaders(upstream, headers);
+  parts.world.reach("headers.1.verified");
   // Again: the upstream may have taken its time.
   await refuseSwitchedOff(parts, submission.link);
   const stored = await parts.database.transaction((tx) => store(parts, tx, submission, headers));
+  parts.world.reach("headers.5.committed");
   if (stored) return stored;
   throw new Problem(
     "gone",
@@ -53,6 +55,7 @@ async function store(
   await refuseChanged(parts, tx, upstream);
   const taken = await parts.flows.take<LinkData>(tx, "connect", { id: link.id }, "connected");
   if (!taken) throw endedLink();
+  parts.world.reach("headers.2.link_taken");
   const { owner, account } = link;
   const secret = { kind: "headers" as const, headers };
   const stored = await parts.vault.put(tx, { owner, upstreamId: upstream.id, account, secret });
@@ -60,9 +63,11 @@ async function store(
     await tx.updateTable("flows").set({ outcome: "access_lost" }).where("id", "=", link.id).execute();
     return undefined;
   }
+  parts.world.reach("headers.3.credential_stored");
   const detail = { session_id: stored.id, generation: stored.generation, flow_id: link.id };
   const upstreamId = upstream.id;
   await parts.audit.append(tx, { event: "credential.connected", actor, owner, upstreamId, detail });
+  parts.world.reach("headers.4.audited");
   return { id: stored.id, updatedAt: parts.world.now().getTime() };
 }
 

@@ -179,6 +179,7 @@ export async function deleteSession(
     return true;
   });
   if (!gone) throw unknownSession();
+  parts.world.reach("revoke.4.committed");
   return noContent();
 }
 

@@ -159,6 +159,7 @@ async function replace(parts: ConnectParts, flowId: string): Promise<Flow<LinkDa
     if (!held) return undefined;
     const { owner, upstreamId, account, secret, before, now } = held;
     const taken = await parts.flows.take<LinkData>(tx, "connect", { id: held.linkId }, "connected");
+    parts.world.reach("swap.3.taken");
     const stored =
       taken && (await parts.vault.put(tx, { owner, upstreamId, account, secret, replaces: before.subject }));
     if (!stored) {
@@ -172,8 +173,10 @@ async function replace(parts: ConnectParts, flowId: string): Promise<Flow<LinkDa
       from: before.subject,
       to: now.subject,
     });
+    parts.world.reach("swap.4.credential_stored");
     return taken;
   });
+  parts.world.reach("swap.5.committed");
   if (!link) throw withdrawn();
   return link;
 }

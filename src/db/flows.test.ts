@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { onBothDatabases } from "../../test/support/databases.ts";
 import { testWorld } from "../../test/support/world.ts";
 import { Seal } from "../base/index.ts";
-import { Flows, sweep } from "./index.ts";
+import { type Expired, Flows, sweep } from "./index.ts";
 
 const MINUTE = 60_000;
 const owner = { mode: "vk", id: "vk_1" } as const;
@@ -60,12 +60,14 @@ onBothDatabases("flows", (open) => {
     expect(await flows.peek(database.db, "consent", { id: late.id })).toMatchObject({ state: "expired" });
     expect(await flows.peek(database.db, "consent", { id: "nobody" })).toEqual({ state: "unknown" });
     expect(await flows.peek(database.db, "code", { id: used.id })).toEqual({ state: "unknown" });
-    expect((await sweep(database, world)).expired).toEqual([{ id: late.id, kind: "consent" }]);
+    const expired: Expired[] = [];
+    await sweep(database, world, async (some) => void expired.push(...some));
+    expect(expired).toEqual([{ id: late.id, kind: "consent" }]);
     const rows = await database.db.selectFrom("flows").select(["data_json", "sealed"]).execute();
     expect(rows).toEqual(Array(2).fill({ data_json: "{}", sealed: null }));
     expect(await flows.peek(database.db, "consent", { id: late.id })).toMatchObject({ state: "expired" });
     world.advance(24 * 60 * MINUTE);
-    await sweep(database, world);
+    await sweep(database, world, async () => {});
     expect(await flows.peek(database.db, "consent", { id: used.id })).toEqual({ state: "unknown" });
   });
 

@@ -19,10 +19,12 @@ export async function insertMany(db: Db, sqlite: Sqlite | undefined, batch: Batc
     const names = sql.join(columns.map((name) => sql.ref(name)));
     const records = rows.map((row) => Object.fromEntries(columns.map((name, at) => [name, row[at]])));
     const source = sql`json_populate_recordset(null::${sql.table(table)}, ${JSON.stringify(records)}::json)`;
-    await sql`insert into ${sql.table(table)} (${names}) select ${names} from ${source}`.execute(db);
+    await sql`insert into ${sql.table(table)} (${names}) select ${names} from ${source} on conflict do nothing`.execute(
+      db,
+    );
     return;
   }
-  const statement = `insert into ${table} (${columns.join(", ")}) values (${columns.map(() => "?").join(", ")})`;
+  const statement = `insert into ${table} (${columns.join(", ")}) values (${columns.map(() => "?").join(", ")}) on conflict do nothing`;
   // The connection is one, and Kysely hands it out: a transaction of somebody else must not be joined.
   await db.connection().execute(async () => sqlite.runMany(statement, rows));
 }

@@ -1,4 +1,5 @@
 import { newId, type Seal, type World } from "../base/index.ts";
+import { inBatches } from "./batches.ts";
 import type { Database, Db, Tx } from "./open.ts";
 import type { Row } from "./tables.ts";
 
@@ -62,6 +63,10 @@ export class Outbox {
   /** Tries every due entry once. Safe to call on several replicas: an entry is claimed before it is tried. */
   async run(database: Database): Promise<void> {
     const now = this.#world.now().getTime();
+    await inBatches(() => this.#some(database, now), BATCH);
+  }
+
+  async #some(database: Database, now: number): Promise<number> {
     const due = await database.db
       .selectFrom("outbox")
       .selectAll()
@@ -70,6 +75,7 @@ export class Outbox {
       .limit(BATCH)
       .execute();
     await Promise.all(due.map((entry) => this.#try(database, entry, now)));
+    return due.length;
   }
 
   async #try(database: Database, entry: Row<"outbox">, now: number): Promise<void> {
@@ -81,8 +87,10 @@ export class Outbox {
       .where("next_at", "=", entry.next_at)
       .executeTakeFirst();
     if (claimed.numUpdatedRows === 0n) return;
+    this.#world.reach("deliver.1.claimed");
     const payload = this.#open(entry);
     const delivery = await this.#deliver(entry, payload);
+    this.#world.reach("deliver.2.attempted");
     if (delivery.done || now - entry.created_at > MAX_AGE_MS) {
       await this.#settle(database, entry, { ...delivery, subject: entry.subject, attempts, payload });
       return;
@@ -98,8 +106,11 @@ export class Outbox {
   async #settle(database: Database, entry: Row<"outbox">, settled: Settled): Promise<void> {
     await database.transaction(async (tx) => {
       const removed = await tx.deleteFrom("outbox").where("id", "=", entry.id).executeTakeFirst();
+      this.#world.reach("deliver.3.entry_deleted");
       if (removed.numDeletedRows > 0n) await this.#deliverers.get(entry.kind)?.settled?.(tx, settled);
+      this.#world.reach("deliver.4.settled");
     });
+    this.#world.reach("deliver.5.committed");
   }
 
   #open(entry: Row<"outbox">): Payload | undefined {

@@ -1,7 +1,10 @@
 import { chmodSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
-import { type Dialect, SqliteDialect } from "kysely";
+import { type Dialect, type DialectAdapter, SqliteAdapter, SqliteDialect } from "kysely";
+import { faultProblem, sqliteFault } from "./faults.ts";
+
+const JOURNAL_BYTES = 16 * 1024 * 1024;
 
 export interface Sqlite {
   /** Kysely over the embedded `node:sqlite`. The file and its folder are readable by this user only. */
@@ -14,30 +17,56 @@ export function openSqlite(path: string): Sqlite {
   const file = openFile(path);
   const driver = bridge(file);
   return {
-    dialect: new SqliteDialect({ database: async () => driver }),
+    dialect: new TransactionalSqlite({ database: async () => driver }),
     runMany: (statement, rows) => {
       const { run } = driver.prepare(statement);
-      file.exec("begin immediate");
+      told(() => file.exec("begin immediate"));
       try {
         for (const row of rows) run(row);
-        file.exec("commit");
+        told(() => file.exec("commit"));
       } catch (error) {
-        file.exec("rollback");
+        if (file.isTransaction) file.exec("rollback");
         throw error;
       }
     },
   };
 }
 
+/** A migration that dies half-way must leave nothing behind (ST-11): SQLite can undo schema changes, Kysely does not count on it. */
+class TransactionalSqlite extends SqliteDialect {
+  override createAdapter(): DialectAdapter {
+    return new TransactionalAdapter();
+  }
+}
+
+class TransactionalAdapter extends SqliteAdapter {
+  override get supportsTransactionalDdl(): boolean {
+    return true;
+  }
+}
+
 function openFile(path: string): DatabaseSync {
   if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const database = new DatabaseSync(path, { timeout: 5000 });
   if (path !== ":memory:") chmodSync(path, 0o600);
+  // full: a refresh token that a provider has replaced is on the disk before the new one is used, whatever the power does.
   // secure_delete: a revoked credential's ciphertext must not survive in free pages.
   database.exec(
-    "pragma journal_mode = wal; pragma synchronous = normal; pragma foreign_keys = on; pragma secure_delete = on",
+    "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; pragma secure_delete = on",
   );
+  // A reader that takes long (a backup) keeps the journal growing; afterwards the room is given back.
+  database.exec(`pragma journal_size_limit = ${JOURNAL_BYTES}`);
   return database;
+}
+
+/** The file's faults in our words. */
+function told<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    const fault = sqliteFault(error);
+    throw fault === undefined ? error : faultProblem(fault, error);
+  }
 }
 
 interface Prepared {
@@ -53,12 +82,18 @@ const MAX_STATEMENTS = 500;
 function bridge(database: DatabaseSync) {
   const statements = new Map<string, Prepared>();
   const prepare = (sql: string): Prepared => {
-    const statement = database.prepare(sql);
+    // A transaction that becomes a writer only later is refused when a second process (a backup, a command) wrote meanwhile.
+    const statement = database.prepare(sql === "begin" ? "begin immediate" : sql);
     return {
       reader: statement.columns().length > 0,
-      all: (parameters: readonly unknown[]) => statement.all(...(parameters as SQLInputValue[])),
-      run: (parameters: readonly unknown[]) => statement.run(...(parameters as SQLInputValue[])),
-      iterate: (parameters: readonly unknown[]) => statement.iterate(...(parameters as SQLInputValue[])),
+      all: (parameters: readonly unknown[]) => told(() => statement.all(...(parameters as SQLInputValue[]))),
+      run: (parameters: readonly unknown[]) => {
+        // A disk that is full, and other faults, end the transaction by themselves.
+        if (sql === "rollback" && !database.isTransaction) return { changes: 0, lastInsertRowid: 0 };
+        return told(() => statement.run(...(parameters as SQLInputValue[])));
+      },
+      iterate: (parameters: readonly unknown[]) =>
+        told(() => statement.iterate(...(parameters as SQLInputValue[]))),
     };
   };
   return {

@@ -10,6 +10,7 @@ import type { OAuthConfigsTable, ToolVersionsTable, UpstreamsTable } from "./ups
  */
 export interface Tables {
   instance: InstanceTable;
+  data_keys: DataKeysTable;
   change_counter: ChangeCounterTable;
   changes: ChangesTable;
   flows: FlowsTable;
@@ -38,12 +39,34 @@ export interface Tables {
   resource_subscriptions: ResourceSubscriptionsTable;
   replica_messages: ReplicaMessagesTable;
   finished_tasks: FinishedTasksTable;
+  leases: LeasesTable;
+  restores: RestoresTable;
 }
 
 /** One row per name: the sealed hash key, the sealed key check value. */
 interface InstanceTable {
   name: string;
   sealed: Uint8Array;
+}
+
+/**
+ * The keys that values are sealed with, each wrapped by a key-encryption key that is not in here. `next` seals nothing
+ * yet: every replica knows it before it becomes `active`. Rows stay as long as a client may hold what they sealed.
+ */
+interface DataKeysTable {
+  /** What sealed values name: derived from the key (base/seal.ts). */
+  id: string;
+  /** 1: a configured key that sealed values itself before there were data keys. */
+  direct: number;
+  state: "next" | "active" | "retired";
+  wrapped: Uint8Array;
+  /** Who unwraps it, and with which key. */
+  provider: string;
+  wrapped_by: string;
+  /** The same in every row; wrapping is bound to it. */
+  instance_id: string;
+  created_at: number;
+  retired_at: number | null;
 }
 
 /** A single row (id 1). Bumped last in a transaction, so its values become visible in order. */
@@ -258,7 +281,13 @@ interface CredentialsTable {
   refresh_until: number | null;
   /** Transient refresh failures: not before this time again. */
   refresh_after: number | null;
+  /** When the refresh began whose answer is not known: it was lost, or the process that waited for it. */
+  refresh_started_at: number | null;
   last_refreshed_at: number | null;
+  /** To the quarter of a day: noted now and then, never for a call. */
+  used_at: number | null;
+  /** When it is looked at again, unused or not, so that its refresh token does not run out. */
+  keep_alive_at: number | null;
   created_at: number;
   updated_at: number;
 }
@@ -333,12 +362,26 @@ interface ReplicaMessagesTable {
   expires_at: number;
 }
 
+/** What only one replica does at a time. `until`: by the clock of the database; whoever comes later may take it. */
+interface LeasesTable {
+  name: string;
+  holder: string;
+  until: number;
+}
+
 /** Results kept as tasks for clients that wanted one, sealed for id and owner. */
 interface FinishedTasksTable {
   id: string;
   binding: string;
   sealed: Uint8Array;
   expires_at: number;
+}
+
+/** Which backups this database was made from, and when. A credential that is older than the backup may have been used since. */
+interface RestoresTable {
+  id: string;
+  backup_made_at: number;
+  restored_at: number;
 }
 
 export type Row<T extends keyof Tables> = Selectable<Tables[T]>;

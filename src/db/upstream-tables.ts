@@ -70,6 +70,8 @@ export interface OAuthConfigsTable {
   sealed_management: Uint8Array | null;
   metadata_json: string | null;
   scopes_json: string;
+  /** When the gateway last registered anew by itself, because its client was not known any more. */
+  registered_again_at: number | null;
   created_at: number;
   updated_at: number;
 }

@@ -1,5 +1,5 @@
 import { Problem, type World } from "../base/index.ts";
-import type { Database, Tx } from "../db/index.ts";
+import { type Database, EVERYTHING, type Tx } from "../db/index.ts";
 import { type Running, type Setting, settingList } from "./setting-list.ts";
 
 export type Source = "default" | "file" | "database";
@@ -34,7 +34,7 @@ export class RunningSettings {
     this.#parts = parts;
     this.#initial = new Map(settingList.map((setting) => [pathOf(setting), setting.read(parts.running)]));
     parts.database.changes.listen(({ topic }) => {
-      if (topic === "settings") this.#enqueue();
+      if (topic === "settings" || topic === EVERYTHING) this.#enqueue();
     });
   }
 

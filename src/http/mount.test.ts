@@ -307,7 +307,7 @@ it("describes every route in OpenAPI 3.1, with what follows from its declaration
   const things = document.paths["/api/things"];
   const { schema } = things.post.requestBody.content["application/json"];
   expect(schema.properties.name.maxLength).toBe(5);
-  expect(Object.keys(things.post.responses)).toEqual(["400", "413", "415", "421", "429", "500"]);
+  expect(Object.keys(things.post.responses)).toEqual(["400", "413", "415", "421", "429", "500", "503"]);
   expect(things.get.parameters).toMatchObject([{ name: "limit", in: "query", required: false }]);
   const form = document.paths["/form"].post.responses[403].$ref.split("/").at(-1);
   expect(Object.keys(document.components.responses[form].content)).toEqual(["application/json", "text/html"]);

@@ -28,12 +28,13 @@ const meanings: Readonly<Record<number, string>> = {
 };
 
 /**
- * The statuses that a declaration implies, with those the route names itself: `Host` and faults everywhere, then rate, CSRF,
+ * The statuses that a declaration implies, with those the route names itself: `Host`, faults and a database that is away
+ * everywhere, then rate, CSRF,
  * credentials, cookies, parameters, query and body, in the order in which mount.ts looks at them.
  */
 export function refusalsOf(route: Route): number[] {
   const { access, params, query, json, form } = route;
-  const found: number[] = [421, 500, ...route.refuses];
+  const found: number[] = [421, 500, 503, ...route.refuses];
   if (route.rate !== "none") found.push(429);
   if (route.csrf !== "none") found.push(403);
   // Two credentials at once, or one cookie twice.
@@ -41,7 +42,7 @@ export function refusalsOf(route: Route): number[] {
   // 403: not an administrator, not a person, or a token without the scope.
   if (access === "admin" || access === "management" || access === "signed_in") found.push(401, 403);
   // /mcp proves its callers itself, by origin, credential and number of wrong keys (contract section 8).
-  if (access === "mcp") found.push(403, 503, ...(route.method === "OPTIONS" ? [] : [401, 429]));
+  if (access === "mcp") found.push(403, ...(route.method === "OPTIONS" ? [] : [401, 429]));
   if (params) found.push(400, 404);
   if (query) found.push(400);
   if (json || form) found.push(400, 413, 415);
@@ -105,7 +106,7 @@ export function wrongMethod(): Part {
 export function refusal(status: number, route: Pick<Route, "errors" | "access" | "cors">): Part {
   const headers = { ...plain(), ...(route.cors ? cors() : {}) };
   if (status === 405) headers.Allow = ref("headers", "Allow");
-  if (status === 429) headers["Retry-After"] = ref("headers", "RetryAfter");
+  if (status === 429 || status === 503) headers["Retry-After"] = ref("headers", "RetryAfter");
   if (status === 401) {
     const always = route.access !== "public" && route.access !== "browser";
     headers["WWW-Authenticate"] = always
@@ -119,7 +120,7 @@ function errorContent(status: number, { errors, access }: Pick<Route, "errors" |
   const html = { "text/html": { schema: { type: "string" } } };
   const envelope = { "application/json": { schema: ref("schemas", "Error") } };
   // Contract section 10: JSON-RPC bodies where the revision defines one.
-  if (access === "mcp" && [400, 404, 406].includes(status)) {
+  if (access === "mcp" && [400, 404, 406, 503].includes(status)) {
     const either = [ref("schemas", "Error"), ref("schemas", "JsonRpcError")];
     return { "application/json": { schema: { anyOf: either } } };
   }

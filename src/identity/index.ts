@@ -14,7 +14,7 @@ export type { RecordedLine, Recorder } from "./recorder.ts";
 export { route } from "./route.ts";
 export { identityRoutes } from "./routes.ts";
 export { areaOf } from "./scopes.ts";
-export { Sessions, type SignedIn } from "./sessions.ts";
+export { endEverySession, Sessions, type SignedIn } from "./sessions.ts";
 export { Setup } from "./setup.ts";
 export {
   type McpConfigBody,

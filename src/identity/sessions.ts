@@ -1,5 +1,6 @@
+import { sql } from "kysely";
 import { Hidden, type KeyedHash, newId, newSecret, type Settings, type World } from "../base/index.ts";
-import type { Database, Db, Tx } from "../db/index.ts";
+import { type Database, type Db, deleteInBatches, type Tx } from "../db/index.ts";
 import { cookieName, readCookie } from "../http/index.ts";
 import type { User } from "./user-rows.ts";
 import type { Users } from "./users.ts";
@@ -12,6 +13,12 @@ const TOUCH_MS = 60_000;
 export interface SignedIn {
   sessionId: string;
   user: User;
+}
+
+/** Everybody signs in again: after a restore, sign-outs and changed passwords are unknown. Returns how many sessions ended. */
+export async function endEverySession(tx: Tx): Promise<number> {
+  const result = await tx.deleteFrom("dashboard_sessions").executeTakeFirst();
+  return Number(result.numDeletedRows);
 }
 
 /** Dashboard sessions: a random value in a cookie, its keyed hash in the database, idle and absolute limits. */
@@ -93,10 +100,8 @@ export class Sessions {
   /** Removes sessions past their limits. */
   async sweep(): Promise<void> {
     const now = this.#world.now().getTime();
-    await this.#database.db
-      .deleteFrom("dashboard_sessions")
-      .where((row) => row.or([row("expires_at", "<=", now), row("last_seen_at", "<=", now - IDLE_MS)]))
-      .execute();
+    const where = sql<boolean>`expires_at <= ${now} or last_seen_at <= ${now - IDLE_MS}`;
+    await deleteInBatches(this.#database, { table: "dashboard_sessions", key: "id", where });
   }
 
   async #touch(id: string, now: number): Promise<void> {

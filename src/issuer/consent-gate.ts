@@ -71,7 +71,7 @@ export async function consentGate(
 }
 
 function asUnauthenticated(error: unknown): never {
-  if (!(error instanceof Problem) || error.kind === "forbidden") throw error;
+  if (!(error instanceof Problem) || error.kind === "forbidden" || error.status >= 500) throw error;
   throw new Problem("unauthenticated", error.code, error.message, { param: "flow_id" });
 }
 

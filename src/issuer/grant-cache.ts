@@ -1,5 +1,5 @@
 import { type KeyedHash, type Owner, sha256, type World } from "../base/index.ts";
-import type { Change, Database } from "../db/index.ts";
+import { type Change, type Database, EVERYTHING } from "../db/index.ts";
 
 /** Who an access token speaks for. */
 export interface GrantPrincipal {
@@ -70,15 +70,15 @@ export class GrantCache {
 
   /** Writes when grants were last used; jobs.ts calls it now and then, and once at the end. */
   async flush(): Promise<void> {
-    const used = [...this.#used];
-    this.#used.clear();
-    for (const [id, at] of used) {
+    for (const [id, at] of [...this.#used]) {
       await this.#parts.database.db
         .updateTable("grants")
         .set({ last_used_at: at })
         .where("id", "=", id)
         .where((or) => or.or([or("last_used_at", "is", null), or("last_used_at", "<", at)]))
         .execute();
+      // Used again meanwhile it is written next time; so is what could not be written now.
+      if (this.#used.get(id) === at) this.#used.delete(id);
     }
   }
 
@@ -122,8 +122,10 @@ export class GrantCache {
   }
 
   #drop({ topic, key }: Change): void {
-    if (topic !== "grant" && topic !== "virtual_key" && topic !== "user") return;
+    const isAll = topic === EVERYTHING;
+    if (topic !== "grant" && topic !== "virtual_key" && topic !== "user" && !isAll) return;
     this.#version += 1;
+    if (isAll) this.#entries.clear();
     for (const [digest, grant] of this.#entries) {
       const hit =
         (topic === "grant" && grant.grantId === key) ||

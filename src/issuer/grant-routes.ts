@@ -53,6 +53,7 @@ export function grantRoutes(parts: IssuerParts, grants: Grants): Route[] {
           // The same 404 for unknown and for somebody else's (TK-20).
           if (!own || !(await grants.end(tx, own.id, ending))) throw unknownGrant();
         });
+        parts.world.reach("end.5.committed");
         return noContent();
       },
     }),

@@ -2,7 +2,6 @@ import { sql } from "kysely";
 import { type Owner, Problem, type Settings, type World } from "../base/index.ts";
 import type { Database, Db, Flows, Row, Tx } from "../db/index.ts";
 import { likeLiteral } from "../http/index.ts";
-import { CODE_MS } from "./code.ts";
 import type { IssuerParts } from "./parts.ts";
 import { slugOf } from "./resource.ts";
 
@@ -32,8 +31,6 @@ export interface Ending {
 }
 
 type Parts = Pick<IssuerParts, "world" | "database" | "flows" | "settings" | "vault" | "audit">;
-
-const SWEEP_BATCH = 100;
 
 /** What people allowed: one row per consent, with the tokens and, for sessions, the credentials that hang on it. */
 export class Grants {
@@ -90,6 +87,7 @@ export class Grants {
    */
   async end(tx: Tx, id: string, ending: Ending, status?: "pending"): Promise<boolean> {
     await this.#flows.end(tx, { parentId: id }, "grant_ended");
+    this.#world.reach("end.1.flows_ended");
     const row = await tx
       .deleteFrom("grants")
       .where("id", "=", id)
@@ -97,11 +95,14 @@ export class Grants {
       .returningAll()
       .executeTakeFirst();
     if (!row) return false;
+    this.#world.reach("end.2.grant_deleted");
     const owner: Owner = { mode: row.owner_mode, id: row.owner_id };
     // Contract section 2: a session grant's credentials go with the grant.
     if (owner.mode === "session") await this.#parts.vault.dropOwner(tx, owner);
+    this.#world.reach("end.3.credentials_dropped");
     const detail = { grant_id: id, client: row.client_name };
     await this.#parts.audit.append(tx, { ...ending, owner, detail });
+    this.#world.reach("end.4.audited");
     await this.#database.changes.note(tx, "grant", id, this.#world.now().getTime());
     return true;
   }
@@ -138,74 +139,6 @@ export class Grants {
   isAlive(grant: Row<"grants">, now: number): boolean {
     const idleEnd = Math.max(grant.idle_until, (grant.last_used_at ?? 0) + this.#settings.grantIdleMs);
     return now < grant.ends_at && now < idleEnd;
-  }
-
-  /**
-   * For jobs.ts, safe on several replicas: ends grants that are over and grants whose code was never redeemed, drops
-   * expired tokens and successors past their grace, and what was connected in consents that nobody finished.
-   */
-  async sweep(graceMs: number): Promise<void> {
-    const now = this.#world.now().getTime();
-    await this.#sweepGrants(now);
-    const { db } = this.#database;
-    await db.deleteFrom("tokens").where("expires_at", "<=", now).execute();
-    await db
-      .updateTable("tokens")
-      .set({ sealed_successor: null })
-      .where("sealed_successor", "is not", null)
-      .where("rotated_at", "<=", now - graceMs)
-      .execute();
-    await this.#sweepUnfinished(now);
-  }
-
-  async #sweepGrants(now: number): Promise<void> {
-    const pending = await this.#database.db
-      .selectFrom("grants")
-      .select("id")
-      .where("status", "=", "pending")
-      .where("created_at", "<=", now - CODE_MS)
-      .limit(SWEEP_BATCH)
-      .execute();
-    for (const { id } of pending) await this.#endInOwn(id, "grant.not_redeemed", "pending");
-    const over = await this.#database.db
-      .selectFrom("grants")
-      .selectAll()
-      .where((or) => or.or([or("ends_at", "<=", now), or("idle_until", "<=", now)]))
-      .limit(SWEEP_BATCH)
-      .execute();
-    for (const grant of over) if (!this.isAlive(grant, now)) await this.#endInOwn(grant.id, "grant.expired");
-  }
-
-  async #endInOwn(id: string, event: Ending["event"], status?: "pending"): Promise<void> {
-    await this.#database.transaction((tx) => this.end(tx, id, { event, actor: "system" }, status));
-  }
-
-  /** A consent that expired, however it did: nothing that was connected for it stays (CB-11). */
-  async #sweepUnfinished(now: number): Promise<void> {
-    const left = await this.#database.db
-      .selectFrom("credentials")
-      .select("owner_id")
-      .distinct()
-      .where("owner_mode", "=", "flow")
-      .where((not) =>
-        not.not(
-          not.exists(
-            not
-              .selectFrom("flows")
-              .select("flows.id")
-              .whereRef("flows.id", "=", "credentials.owner_id")
-              .where("flows.ended_at", "is", null)
-              .where("flows.expires_at", ">", now),
-          ),
-        ),
-      )
-      .limit(SWEEP_BATCH)
-      .execute();
-    for (const { owner_id: id } of left) {
-      await this.#database.transaction(async (tx) => {
-        await this.#parts.vault.dropOwner(tx, { mode: "flow", id });
-      });
-    }
   }
 }
 

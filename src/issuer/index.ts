@@ -4,8 +4,10 @@
  * identity/, keys and rules to access/, upstream credentials to vault/ (a consent's are handed over inside submit), and
  * the round trip to a provider to connect/, which asks `consentGate` first.
  */
+export { endStaleGrants } from "./after-restore.ts";
 export type { ConsentGate, ConsentPass } from "./consent-gate.ts";
 export type { Authenticated, GrantPrincipal } from "./grant-cache.ts";
 export { Issuer } from "./issuer.ts";
 export type { IssuerParts, SignedIn } from "./parts.ts";
 export { mcpResource, ownResource, serves } from "./resource.ts";
+export { issuerSealedColumns } from "./sealed-columns.ts";

@@ -14,6 +14,7 @@ import { GRACE_MS } from "./refresh-grant.ts";
 import { registrationRoute } from "./registration.ts";
 import { revokeAllRoute } from "./revoke-all.ts";
 import { staticClientRoutes } from "./static-clients.ts";
+import { sweepIssued } from "./sweep.ts";
 import { tokenRoutes } from "./token-routes.ts";
 
 /** The authorization server, assembled. */
@@ -76,6 +77,6 @@ export class Issuer {
 
   /** For jobs.ts, after db's own sweep: removes what ended or was never redeemed, with what hangs on it. */
   sweep(): Promise<void> {
-    return this.#grants.sweep(GRACE_MS);
+    return sweepIssued(this.#parts, this.#grants, GRACE_MS);
   }
 }

@@ -33,7 +33,7 @@ export async function redeemCode(
   presented: CodePresentation,
 ): Promise<TokenAnswer | Refused> {
   const handle = { handleHash: parts.hash.of("code", presented.code) };
-  return parts.database.transaction(async (tx) => {
+  const answer = await parts.database.transaction<TokenAnswer | Refused>(async (tx) => {
     const flow = await parts.flows.take<CodeData>(tx, "code", handle, REDEEMED);
     if (!flow) {
       const before = await parts.flows.peek(tx, "code", handle);
@@ -47,6 +47,7 @@ export async function redeemCode(
       }
       return { error: "invalid_grant" };
     }
+    parts.world.reach("code.1.taken");
     const error = faultOf(parts, flow, presented);
     const grant = error === undefined ? await activate(parts, tx, flow) : undefined;
     if (grant) return issue(parts, tx, grant);
@@ -55,6 +56,8 @@ export async function redeemCode(
     await grants.end(tx, flow.data.grantId, ending);
     return { error: error ?? "invalid_grant" };
   });
+  parts.world.reach("code.4.committed");
+  return answer;
 }
 
 function faultOf(
@@ -92,8 +95,10 @@ async function activate(parts: Parts, tx: Tx, flow: Flow<CodeData>): Promise<Row
 
 /** The first access token counts from submit (contract section 4). */
 async function issue(parts: Parts, tx: Tx, grant: Row<"grants">): Promise<TokenAnswer> {
+  parts.world.reach("code.2.grant_active");
   const expiresAt = Math.min(grant.created_at + parts.settings.accessTokenMs, grant.ends_at);
   const pair = newPair(parts, expiresAt);
   await storePair(parts, tx, grant, pair);
+  parts.world.reach("code.3.pair_stored");
   return tokenAnswer(pair, grant.scope, parts.world.now().getTime());
 }

@@ -34,10 +34,11 @@ export async function refreshGrant(
 ): Promise<TokenAnswer | Refused> {
   const hash = parts.hash.of("refresh_token", presented.refreshToken);
   const now = parts.world.now().getTime();
-  return parts.database.transaction(async (tx) => {
+  const answer = await parts.database.transaction<TokenAnswer | Refused>(async (tx) => {
     const known = await tokenRow(tx, hash);
     // The lock on the grant puts all refreshes and the end of a grant into one order.
     const grant = known && (await lockGrant(tx, known.grant_id));
+    parts.world.reach("rotate.1.grant_locked");
     const token = grant && (await tokenRow(tx, hash));
     if (!token || grant.client_row_id !== presented.client.row?.id) return { error: "invalid_grant" };
     if (!grants.isAlive(grant, now) || !(await isUsable(tx, grant, now))) return { error: "invalid_grant" };
@@ -53,6 +54,8 @@ export async function refreshGrant(
     });
     return { error: "invalid_grant" };
   });
+  parts.world.reach("rotate.6.committed");
+  return answer;
 }
 
 function tokenRow(tx: Tx, hash: string): Promise<Row<"tokens"> | undefined> {
@@ -110,11 +113,14 @@ async function rotate(
     .returning("hash")
     .executeTakeFirst();
   if (!won) return { error: "invalid_grant" };
+  parts.world.reach("rotate.2.token_retired");
   await storePair(parts, tx, grant, pair, hash);
+  parts.world.reach("rotate.3.pair_stored");
   if (predecessor !== null) {
     // This token was a successor and has now been presented: the one before it is reuse from here on.
     const used = { successor_used_at: now, sealed_successor: null };
     await tx.updateTable("tokens").set(used).where("hash", "=", predecessor).execute();
+    parts.world.reach("rotate.4.predecessor_closed");
   }
   const idleUntil = Math.min(now + parts.settings.grantIdleMs, grant.ends_at);
   await tx
@@ -122,6 +128,7 @@ async function rotate(
     .set({ last_used_at: now, idle_until: idleUntil })
     .where("id", "=", grant.id)
     .execute();
+  parts.world.reach("rotate.5.grant_touched");
   return tokenAnswer(pair, grant.scope, now);
 }
 

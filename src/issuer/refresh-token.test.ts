@@ -33,6 +33,31 @@ onBothDatabases("tokens", (open) => {
     expect(await counts(gateway)).toMatchObject({ tokens: 4 });
   });
 
+  it("TK-07 five clients with one old token, at three replicas and after a restart: all get the same successor", async () => {
+    const { gateway, clientId, refresh_token } = await withTokens();
+    const isPostgres = gateway.database.kind === "postgres";
+    const replica = () => (isPostgres ? setUp(open, { beside: gateway }) : Promise.resolve(gateway));
+    const replicas = [gateway, await replica(), await replica()];
+    const answers = await Promise.all(
+      Array.from({ length: 5 }, (_, n) => refresh(replicas[n % 3]!, clientId, refresh_token)),
+    );
+    expect(answers.map(({ status }) => status)).toEqual(Array(5).fill(200));
+    // What a process knew is gone; the grace is not.
+    gateway.world.advance(20_000);
+    answers.push(await refresh(await replica(), clientId, refresh_token));
+    const pairs = await Promise.all(answers.map(readJson));
+    expect(new Set(pairs.map((pair) => pair.refresh_token)).size).toBe(1);
+    expect(new Set(pairs.map((pair) => pair.access_token)).size).toBe(1);
+    // One of them goes on; what the others hold is the same, and still counts as their own.
+    const [{ refresh_token: successor, access_token: access }] = pairs as [Record<string, string>];
+    expect((await refresh(replicas[1]!, clientId, successor!)).status).toBe(200);
+    expect((await refresh(replicas[2]!, clientId, successor!)).status).toBe(200);
+    // From here on the first one is reuse, wherever it is shown.
+    expect(await errorOf(await refresh(replicas[2]!, clientId, refresh_token))).toEqual(refused);
+    expect(await isAlive(gateway, access!)).toBe(false);
+    expect(await counts(gateway)).toMatchObject({ grants: 0, tokens: 0 });
+  });
+
   it("TK-06 reuse after the grace, after the successor was used, or of a token long retired ends the family", async () => {
     const useAfter: ((gateway: Gateway, clientId: string, first: string) => Promise<string>)[] = [
       async (gateway, clientId, first) => {

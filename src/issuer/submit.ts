@@ -51,14 +51,19 @@ export async function submit(
 ): Promise<Response> {
   await openConsent(parts, request, flowId);
   const session = await parts.sessionOf(request);
+  parts.world.reach("submit.1.flow_read");
   try {
     const granted = await parts.database.transaction(async (tx) => {
       const flow = await parts.flows.take<ConsentData>(tx, "consent", { id: flowId }, "submitted");
       if (!flow) return undefined;
+      parts.world.reach("submit.2.flow_consumed");
       const choice = await chosenIdentity(parts, tx, flow, session);
       return grant(parts, { clients, grants, session, requestId }, tx, flow, choice);
     });
-    if (granted) return answer(parts, granted);
+    if (granted) {
+      parts.world.reach("submit.7.committed");
+      return answer(parts, granted);
+    }
   } catch (error) {
     if (error instanceof ChooseAgain) return redirect(consentPath("consent", flowId, error.code));
     throw error;
@@ -113,10 +118,12 @@ async function grant(
     scope: flow.data.scope,
     resource: flow.data.resource,
   });
+  parts.world.reach("submit.3.grant_made");
   // Open trips to providers end before credentials move, so that locks are taken in one order everywhere.
   await parts.flows.end(tx, { owner: { mode: "flow", id: flow.id } }, "consent_submitted");
   const upstreamIds = await moveConnections(parts, tx, flow, owner, mayConnect(choice, with_.session));
   const code = await startCode(parts, tx, flow, grantId, owner);
+  parts.world.reach("submit.5.code_made");
   await parts.audit.append(tx, {
     event: "grant.created",
     actor: `${owner.mode}:${owner.id}`,
@@ -129,6 +136,7 @@ async function grant(
       upstream_ids: upstreamIds,
     },
   });
+  parts.world.reach("submit.6.audited");
   return { flow, grantId, owner, code, grantCookie, endsAt };
 }
 

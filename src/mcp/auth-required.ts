@@ -46,7 +46,8 @@ export class AuthRequests {
       if (account !== undefined) required.account = account;
       return { link, required };
     } catch (error) {
-      if (error instanceof Problem) return error;
+      // A store that does not answer says nothing about the account.
+      if (error instanceof Problem && error.kind !== "unavailable") return error;
       throw error;
     }
   }

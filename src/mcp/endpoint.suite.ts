@@ -1,5 +1,6 @@
 import { expect } from "vitest";
 import type { ScriptedUpstream } from "../../test/peers/scripted-upstream.ts";
+import { watchedLog } from "../../test/support/leavings.ts";
 import { testSettings } from "../../test/support/settings.ts";
 import { type TestWorld, testWorld } from "../../test/support/world.ts";
 import {
@@ -10,7 +11,7 @@ import {
   VirtualMcps,
 } from "../access/index.ts";
 import { Audit } from "../audit/index.ts";
-import { Hidden, type KeyedHash, type Owner, openLog, openOutbound, Seal } from "../base/index.ts";
+import { Hidden, type KeyedHash, type Owner, openOutbound, Seal } from "../base/index.ts";
 import { Connect, type ConnectParts } from "../connect/index.ts";
 import { type Database, Flows, Outbox, openDatabase, openKeyedHash } from "../db/index.ts";
 import { mount, RateLimits } from "../http/index.ts";
@@ -229,7 +230,7 @@ export async function openBench(...peers: ScriptedUpstream[]): Promise<Bench> {
   const outbound = openOutbound({ allow: { admin, stranger: [] } });
   const world = testWorld(outbound);
   const seal = new Seal([world.random(32)], world.random);
-  const database = await openDatabase("sqlite::memory:", openLog("silent"));
+  const database = await openDatabase("sqlite::memory:", watchedLog());
   const bench = new Bench(world, database, await openKeyedHash(database, seal, world), seal);
   await bench.upstreams.load();
   return bench;

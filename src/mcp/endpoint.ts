@@ -15,7 +15,7 @@ import { ClientAsks } from "./client-asks.ts";
 import { ClientStream } from "./client-stream.ts";
 import { ClientStreams } from "./client-streams.ts";
 import { type Client, isModern, legacyClient, modernClient } from "./era.ts";
-import { errorReply } from "./failures.ts";
+import { asRefusal, errorReply } from "./failures.ts";
 import { mayNotify } from "./hearing.ts";
 import {
   acceptsStream,
@@ -164,8 +164,9 @@ export class Endpoint implements ToolDoor {
       }
       return await this.#run(context, caller, client, message as Request, streams, headers);
     } catch (error) {
-      if (error instanceof Refusal) named(error, message.id);
-      throw error;
+      const told = asRefusal(error, context);
+      if (told instanceof Refusal) named(told, message.id);
+      throw told;
     }
   }
 

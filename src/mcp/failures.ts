@@ -17,6 +17,8 @@ const sentences: Record<RelayFailure, string> = {
   cancelled: "was told that the call is cancelled.",
   credential_unavailable:
     "cannot be called just now: its sign-in service does not answer. Try again in a moment.",
+  client_refused:
+    "cannot be called: its sign-in service does not accept this gateway. An administrator must check client_id and client_secret; nobody needs to connect again.",
 };
 
 /** MC-38: a code, the server's name and the request id; no address, nothing the upstream said. */
@@ -75,6 +77,15 @@ export function upstreamError(
     default:
       return { error };
   }
+}
+
+/** A store that does not answer, in the words of JSON-RPC; anything else as it is. */
+export function asRefusal(error: unknown, { requestId, log }: { requestId: string; log: Log }): unknown {
+  if (!(error instanceof Problem) || error.kind !== "unavailable") return error;
+  const { message, code: word, status, retryAfter, cause } = error;
+  log.warn("request.failed", { ...error.log, code: word, status, error: cause });
+  const data = { code: word, retryable: true, event_id: requestId };
+  return new Refusal(code.internal, message, { status, retryAfter, data });
 }
 
 /** What was thrown, where it can no longer be the status of the answer. */

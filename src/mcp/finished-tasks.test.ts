@@ -4,7 +4,8 @@ import { onBothDatabases } from "../../test/support/databases.ts";
 import { testWorld } from "../../test/support/world.ts";
 import { Seal } from "../base/index.ts";
 import type { Caller } from "./caller.ts";
-import { FinishedTasks, sweepFinishedTasks } from "./finished-tasks.ts";
+import { FinishedTasks } from "./finished-tasks.ts";
+import { sweepKept } from "./sweep.ts";
 
 const ann: Caller = { owner: { mode: "vk", id: "k1" }, actor: "vk:k1", binding: "vk:k1" };
 const ben: Caller = { owner: { mode: "vk", id: "k2" }, actor: "vk:k2", binding: "vk:k2" };
@@ -23,7 +24,7 @@ onBothDatabases("results kept as tasks", (open) => {
     expect(await elsewhere.find(ben, kept!.own)).toBeUndefined();
     world.advance(90_000);
     expect(await finished.find(ann, kept!.own)).toBeUndefined();
-    await sweepFinishedTasks(database, world);
+    await sweepKept(database, world);
     expect(await database.db.selectFrom("finished_tasks").selectAll().execute()).toEqual([]);
   });
 

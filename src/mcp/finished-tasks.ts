@@ -97,11 +97,6 @@ export class FinishedTasks {
   }
 }
 
-/** Deletes what was kept long enough. */
-export async function sweepFinishedTasks({ db }: Database, world: World): Promise<void> {
-  await db.deleteFrom("finished_tasks").where("expires_at", "<=", world.now().getTime()).execute();
-}
-
 function contextOf({ owner, binding }: Caller, id: string): SealContext {
   return [PURPOSE, id, owner.mode, owner.id, binding];
 }

@@ -46,6 +46,7 @@ export function refuse(refusal: Refusal, headers: Record<string, string>): Plain
   const { message, data, status } = refusal;
   const error = data === undefined ? { code: refusal.code, message } : { code: refusal.code, message, data };
   headers["content-type"] = "application/json";
+  if (refusal.retryAfter !== undefined) headers["retry-after"] = String(refusal.retryAfter);
   return { status, headers, body: writeReply(refusal.id, { error }) };
 }
 

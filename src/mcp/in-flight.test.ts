@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type FreshDatabase, freshPostgresDatabase } from "../../test/postgres/database.ts";
-import { openLog } from "../base/index.ts";
+import { watchedLog } from "../../test/support/leavings.ts";
 import { type Database, openDatabase } from "../db/index.ts";
 import type { Caller } from "./caller.ts";
 import type { Client } from "./era.ts";
@@ -12,7 +12,7 @@ let fresh: FreshDatabase;
 let databases: Database[];
 let here: InFlight;
 let there: InFlight;
-const log = openLog("silent");
+const log = watchedLog();
 const told = () => databases[1]!.changes.pull();
 
 beforeEach(async () => {

@@ -5,6 +5,7 @@
  */
 export { anonymousSessionId } from "./caller.ts";
 export { ClientStreams } from "./client-streams.ts";
-export { sweepFinishedTasks } from "./finished-tasks.ts";
 export { mcpRoutes } from "./mcp-routes.ts";
 export type { CallReport, McpParts } from "./parts.ts";
+export { mcpSealedColumns } from "./sealed-columns.ts";
+export { sweepKept } from "./sweep.ts";

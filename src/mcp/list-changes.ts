@@ -1,4 +1,5 @@
 import { sha256, stringifyJson } from "../base/index.ts";
+import { EVERYTHING } from "../db/index.ts";
 import type { Upstream } from "../upstreams/index.ts";
 import { type Callers, isAnonymous } from "./caller.ts";
 import type { ClientStreams } from "./client-streams.ts";
@@ -12,8 +13,12 @@ import type { SeenLists } from "./seen-lists.ts";
 const GATHER_MS = 50;
 const LONGEST_MS = 3_000;
 const PAUSE_MS = 1_000;
-/** The list that a client reads then may come from another replica, which hears of the change within a second. */
+/**
+ * The list that a client reads then may come from another replica, which hears of the change within a second; much sooner
+ * where all of them are known to listen.
+ */
 const REPLICAS_MS = 1_000;
+const LISTENING_MS = 250;
 /** Listeners looked at side by side, and before others get their turn. */
 const AT_ONCE = 16;
 
@@ -41,7 +46,6 @@ export class ListChanges {
   readonly #parts: Parts;
   /** What of each upstream anybody could see, as a digest. */
   readonly #shapes = new Map<string, string>();
-  readonly #gatherMs: number;
   #timer: NodeJS.Timeout | undefined;
   #version = -1;
   #running = false;
@@ -50,10 +54,15 @@ export class ListChanges {
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    this.#gatherMs = parts.mcp.database.kind === "postgres" ? REPLICAS_MS : GATHER_MS;
     for (const upstream of parts.mcp.upstreams.all()) this.#shapes.set(upstream.id, shapeOf(upstream));
     parts.mcp.database.changes.listen(({ topic, key }) => this.#heard(topic, key));
     parts.streams.ticked.push(() => this.#tick());
+  }
+
+  get #gatherMs(): number {
+    const { kind, changes } = this.#parts.mcp.database;
+    if (kind === "sqlite") return GATHER_MS;
+    return changes.reachesAll ? LISTENING_MS : REPLICAS_MS;
   }
 
   /** Looks at this listener, or at nobody new, soon; what is watched for whoever is there follows. */
@@ -92,6 +101,10 @@ export class ListChanges {
         break;
       case "virtual_key":
         this.#keyChanged(key);
+        break;
+      case EVERYTHING:
+        this.#parts.seen.standings.clear();
+        this.#prove(() => true);
     }
   }
 

@@ -21,15 +21,22 @@ export class Refusal extends Error {
   readonly code: number;
   readonly status: number;
   readonly data?: Json;
+  /** Seconds, for `Retry-After`. */
+  readonly retryAfter?: number;
   /** The request's id, as far as it was read. */
   id: string | number | null = null;
 
-  constructor(code: number, message: string, options: { status?: number; data?: JsonObject } = {}) {
+  constructor(
+    code: number,
+    message: string,
+    options: { status?: number; data?: JsonObject; retryAfter?: number } = {},
+  ) {
     super(message);
     this.name = "Refusal";
     this.code = code;
     this.status = options.status ?? 400;
     this.data = options.data;
+    this.retryAfter = options.retryAfter;
   }
 }
 

@@ -1,5 +1,5 @@
 import type { JsonObject, Seal, World } from "../base/index.ts";
-import type { Database } from "../db/index.ts";
+import { type Database, EVERYTHING } from "../db/index.ts";
 import { isObject } from "./body.ts";
 import type { Caller } from "./caller.ts";
 import type { ClientName } from "./client-behaviour.ts";
@@ -51,6 +51,7 @@ export class ClientSessions {
     this.#database = database;
     database.changes.listen(({ topic, key }) => {
       if (topic === TOPIC) this.#forget(key);
+      else if (topic === EVERYTHING) this.#forgetAll();
     });
   }
 
@@ -108,6 +109,12 @@ export class ClientSessions {
     this.#endings += 1;
     for (const [key, session] of this.#known) if (session.name === name) this.#known.delete(key);
     for (const listener of this.ended) listener(name);
+  }
+
+  /** Whether one of them ended is asked again. */
+  #forgetAll(): void {
+    this.#endings += 1;
+    this.#known.clear();
   }
 
   #unseal(caller: Caller, id: string): Sealed | undefined {

@@ -85,7 +85,8 @@ export type RelayFailure =
   | "upstream_too_large"
   | "upstream_refused"
   | "cancelled"
-  | "credential_unavailable";
+  | "credential_unavailable"
+  | "client_refused";
 
 /** In the core of 2025-11-25, or as the extension of 2026-07-28. */
 export type TaskForm = "core" | "extension";

@@ -110,6 +110,7 @@ export function toldBy({ code, retryable }: RelayFault): Told {
     case "upstream_address_refused":
     case "cancelled":
     case "credential_unavailable":
+    case "client_refused":
       return "unknown";
   }
 }

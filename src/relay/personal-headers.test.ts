@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { answer, type ScriptedUpstream, startScriptedUpstream } from "../../test/peers/scripted-upstream.ts";
-import { Hidden, type Outbound, openLog, openOutbound, systemWorld } from "../base/index.ts";
+import { watchedLog } from "../../test/support/leavings.ts";
+import { Hidden, type Outbound, openOutbound, systemWorld } from "../base/index.ts";
 import type { Credential, Opened } from "../vault/index.ts";
 import { Relay, type RelayUpstream } from "./index.ts";
 
@@ -19,7 +20,7 @@ beforeEach(async () => {
     authorize: (headers) => void Object.assign(headers, held),
   });
   relay = new Relay({
-    world: systemWorld({ outbound, log: openLog("silent") }),
+    world: systemWorld({ outbound, log: watchedLog() }),
     version: "1.2.3",
     upstreams: { recordEra: async () => {} },
     vault: { open: async () => opened(), openWarm: () => undefined, markRejected: async () => {} },

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach } from "vitest";
 import { type ScriptedUpstream, startScriptedUpstream } from "../../test/peers/scripted-upstream.ts";
-import { type JsonObject, type Outbound, openLog, openOutbound, systemWorld } from "../base/index.ts";
+import { watchedLog } from "../../test/support/leavings.ts";
+import { type JsonObject, type Outbound, openOutbound, systemWorld } from "../base/index.ts";
 import type { Opened } from "../vault/index.ts";
 import { type ClientView, Relay, type RelayCall, type RelayUpstream } from "./index.ts";
 
@@ -26,7 +27,7 @@ class Stage {
     this.rejected = [];
     this.credential = () => ({ outcome: "needs_user", reason: "missing" });
     this.relay = new Relay({
-      world: systemWorld({ outbound: this.outbound, log: openLog("silent") }),
+      world: systemWorld({ outbound: this.outbound, log: watchedLog() }),
       version: "1.2.3",
       upstreams: { recordEra: async (_id, era) => void this.eras.push(era) },
       vault: {

@@ -158,6 +158,11 @@ describe("credentials", () => {
       code: "credential_unavailable",
       retryable: true,
     });
+    stage.credential = () => ({ outcome: "unavailable", reason: "client_refused" });
+    expect(await stage.call({ owner, upstream: personal() })).toMatchObject({
+      code: "client_refused",
+      retryable: false,
+    });
     expect(stage.upstream.requests).toHaveLength(0);
   });
 

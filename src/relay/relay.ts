@@ -170,7 +170,7 @@ export class Relay {
       const access = this.#openWarm(call, notGeneration) ?? (await this.#open(call, notGeneration));
       if (access.outcome === "needs_user") return access;
       if (access.outcome === "unavailable")
-        throw new RelayFault("credential_unavailable", { retryable: true });
+        throw new RelayFault(access.reason ?? "credential_unavailable", { retryable: !access.reason });
       const attempt = new OpenedAttempt(call, access);
       const era = this.#eraOf(call.upstream) ?? (await this.#findEra(attempt, patience));
       let attempted =

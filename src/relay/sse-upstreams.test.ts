@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { startEverythingUpstream } from "../../test/peers/everything-upstream.ts";
 import { type Posted, SseUpstream } from "../../test/peers/sse-upstream.ts";
-import { type JsonObject, type Outbound, openLog, openOutbound, systemWorld } from "../base/index.ts";
+import { watchedLog } from "../../test/support/leavings.ts";
+import { type JsonObject, type Outbound, openOutbound, systemWorld } from "../base/index.ts";
 import type { Credential, Opened } from "../vault/index.ts";
 import { type Notification, Relay, type RelayCall, type RelayUpstream } from "./index.ts";
 
@@ -23,7 +24,7 @@ beforeEach(async () => {
 function start(allowed: string[]): void {
   outbound = openOutbound({ allow: { admin: allowed, stranger: [] } });
   relay = new Relay({
-    world: { ...systemWorld({ outbound, log: openLog("silent") }), now: () => new Date(now) },
+    world: { ...systemWorld({ outbound, log: watchedLog() }), now: () => new Date(now) },
     version: "1.2.3",
     upstreams: { recordEra: async () => {} },
     vault: {

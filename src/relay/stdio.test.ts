@@ -1,12 +1,12 @@
 import { existsSync, readlinkSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { watchedLog } from "../../test/support/leavings.ts";
 import {
   Hidden,
   type JsonObject,
   type Log,
   type Outbound,
-  openLog,
   openOutbound,
   systemWorld,
 } from "../base/index.ts";
@@ -135,7 +135,7 @@ describe("eras", () => {
     const learned: string[] = [];
     let lastId = 0;
     const stdio = new StdioUpstreams({
-      world: { ...systemWorld({ outbound, log: openLog("silent") }) },
+      world: { ...systemWorld({ outbound, log: watchedLog() }) },
       self: { name: "postern", version: "1" },
       commands,
       nextId: () => ++lastId,

@@ -1,7 +1,8 @@
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { SseUpstream } from "../../test/peers/sse-upstream.ts";
-import { Hidden, type JsonObject, type Outbound, openLog, openOutbound, systemWorld } from "../base/index.ts";
+import { watchedLog } from "../../test/support/leavings.ts";
+import { Hidden, type JsonObject, type Outbound, openOutbound, systemWorld } from "../base/index.ts";
 import type { Opened } from "../vault/index.ts";
 import { type Notification, Relay, type RelayCall, type RelayUpstream, type WatchWanted } from "./index.ts";
 import { eventually, LISTS, ready, UPDATED } from "./watch.suite.ts";
@@ -26,7 +27,7 @@ beforeEach(async () => {
   outbound = openOutbound({ allow: { admin: [new URL(peer.url).host], stranger: [] } });
   open = (owner) => ready(owner, 1);
   ahead = 0;
-  const world = systemWorld({ outbound, log: openLog("silent") });
+  const world = systemWorld({ outbound, log: watchedLog() });
   relay = new Relay({
     world: { ...world, now: () => new Date(world.now().getTime() + ahead) },
     version: "1.2.3",

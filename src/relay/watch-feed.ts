@@ -185,7 +185,7 @@ export class Feed {
     const call = this.#call(gone);
     const access = await open(call, this.#rejections?.notGeneration);
     if (access.outcome === "needs_user") return { why: "needs_user" };
-    if (access.outcome === "unavailable") throw new RelayFault("credential_unavailable");
+    if (access.outcome === "unavailable") throw new RelayFault(access.reason ?? "credential_unavailable");
     if (gone.aborted || isNothing(this.wanted)) return { why: "restarted" };
     const { credential } = access;
     this.#credential = credential;

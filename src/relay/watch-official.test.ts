@@ -4,7 +4,8 @@ import { createMcpHandler, McpServer } from "@modelcontextprotocol/server";
 import { afterEach, expect, test } from "vitest";
 import { startLoopbackServer } from "../../test/peers/loopback-server.ts";
 import { startPollingUpstream } from "../../test/peers/polling-upstream.ts";
-import { Hidden, type JsonObject, openLog, openOutbound, systemWorld } from "../base/index.ts";
+import { watchedLog } from "../../test/support/leavings.ts";
+import { Hidden, type JsonObject, openOutbound, systemWorld } from "../base/index.ts";
 import { Relay, type RelayCall, type RelayUpstream, type WatchWanted } from "./index.ts";
 import { eventually, LISTS, UPDATED } from "./watch.suite.ts";
 
@@ -19,7 +20,7 @@ function start(url: string): { relay: Relay; upstream: RelayUpstream } {
   const host = new URL(url).host;
   const outbound = openOutbound({ allow: { admin: host ? [host] : [], stranger: [] } });
   const relay = new Relay({
-    world: systemWorld({ outbound, log: openLog("silent") }),
+    world: systemWorld({ outbound, log: watchedLog() }),
     version: "1.2.3",
     upstreams: { recordEra: async () => {} },
     commands: new Map([["acme", { command: process.execPath, args, env: {}, secrets: [] }]]),

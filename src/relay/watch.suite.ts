@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, expect } from "vitest";
 import { type ScriptedUpstream, startScriptedUpstream } from "../../test/peers/scripted-upstream.ts";
 import { StandingStreams } from "../../test/peers/standing-streams.ts";
-import { type JsonObject, type Outbound, openLog, openOutbound, systemWorld } from "../base/index.ts";
+import { watchedLog } from "../../test/support/leavings.ts";
+import { type JsonObject, type Outbound, openOutbound, systemWorld } from "../base/index.ts";
 import type { Credential, Opened } from "../vault/index.ts";
 import { Relay, type RelayUpstream, type WatchFor, type Watching, type WatchWanted } from "./index.ts";
 
@@ -55,7 +56,7 @@ class Stage {
     this.rejected = [];
     this.ahead = 0;
     this.open = (owner) => ready(owner, 1);
-    const world = systemWorld({ outbound: this.outbound, log: openLog("silent") });
+    const world = systemWorld({ outbound: this.outbound, log: watchedLog() });
     this.relay = new Relay({
       world: { ...world, now: () => new Date(world.now().getTime() + this.ahead) },
       version: "1.2.3",

@@ -22,18 +22,14 @@ export {
 } from "./definition.ts";
 export { definitionsFromMcpServers, mcpServersBody, reconcileFile } from "./from-file.ts";
 export { checkForwardedHeader, checkHeader, isForwardable } from "./headers.ts";
-export {
-  type DiscoveryTarget,
-  type IdentityProvider,
-  type UpstreamAuthorization,
-  UpstreamOAuth,
-  type UpstreamOAuthParts,
-} from "./oauth.ts";
+export { type DiscoveryTarget, UpstreamOAuth, type UpstreamOAuthParts } from "./oauth.ts";
+export type { ClientSource } from "./oauth-records.ts";
 export { checkHeaderKeys, readHeaderValues } from "./per-user-headers.ts";
 export { type PlainTokenAnswer, plainTokenAnswer } from "./plain-token-answer.ts";
 export type { Profile, ProviderFacts, RevocationCall, TokenRules } from "./profile.ts";
 export { Profiles, type ServerSigns, shippedProfiles } from "./profiles.ts";
 export { redacted } from "./redaction.ts";
+export type { RegisteredAgain } from "./register-again.ts";
 export { type AuthMethod, clientAuthentication } from "./registration.ts";
 export {
   type RevocationHttpRequest,
@@ -42,6 +38,7 @@ export {
 } from "./revocation-request.ts";
 export { upstreamRoutes } from "./routes.ts";
 export type { HeaderTarget, HeaderVerifier } from "./sample-headers.ts";
+export { upstreamSealedColumns } from "./sealed-columns.ts";
 export { type StdioCommand, stdioCommands } from "./stdio.ts";
 export { tlsOf, tlsText } from "./tls-rows.ts";
 export { type FeatureProbe, ToolLists, type ToolListsParts, type ToolProbe } from "./tool-lists.ts";
@@ -66,6 +63,7 @@ export {
   type UpstreamListener,
   type UpstreamState,
 } from "./upstream.ts";
+export type { IdentityProvider, UpstreamAuthorization } from "./upstream-authorization.ts";
 export { type Also, Upstreams, type UpstreamsParts } from "./upstreams.ts";
 export type { KeyConfigView } from "./view.ts";
 export { shownChanges } from "./visible-text.ts";

@@ -157,9 +157,14 @@ export class OAuthRecords {
 
   /**
    * Stores what was found, if the row is still the one that the search began with; a registration that it replaces is
-   * given up. False when it changed meanwhile or is gone: what was found belongs to settings that no longer hold.
+   * given up; with `isForgotten`, the server gave it up itself. False when it changed meanwhile or is gone: what was found belongs to settings that no longer hold.
    */
-  async record(tx: Tx, row: Row<"oauth_configs">, found: RecordedOAuth): Promise<boolean> {
+  async record(
+    tx: Tx,
+    row: Row<"oauth_configs">,
+    found: RecordedOAuth,
+    { isForgotten = false }: { isForgotten?: boolean } = {},
+  ): Promise<boolean> {
     const secret = this.#sealGiven("sealed_client_secret", row.id, row.upstream_id, found.clientSecret);
     const result = await tx
       .updateTable("oauth_configs")
@@ -179,7 +184,7 @@ export class OAuthRecords {
       .where("updated_at", "=", row.updated_at)
       .executeTakeFirst();
     if (result.numUpdatedRows === 0n) return false;
-    const isReplaced = row.client_source === "dcr" && row.client_id !== found.clientId;
+    const isReplaced = !isForgotten && row.client_source === "dcr" && row.client_id !== found.clientId;
     if (isReplaced) await this.retire(tx, row);
     return true;
   }
@@ -262,7 +267,14 @@ export class OAuthRecords {
   }
 }
 
-type SecretColumn = "sealed_client_secret" | "sealed_private_key" | "sealed_assertion" | "sealed_idp_secret";
+export const secretColumns = [
+  "sealed_client_secret",
+  "sealed_private_key",
+  "sealed_assertion",
+  "sealed_idp_secret",
+] as const;
+
+type SecretColumn = (typeof secretColumns)[number];
 
 /** The columns of secrets that were sent back redacted. */
 function keptSecrets(row: Row<"oauth_configs">, definition: Definition) {
@@ -288,10 +300,10 @@ function withProof(metadata: string, oauth: OAuthSettings): string {
 }
 
 /** The column's name is part of it: what was sealed for one opens in no other. */
-function contextOf(column: SecretColumn, id: string, upstreamId: string): SealContext {
+export function contextOf(column: SecretColumn, id: string, upstreamId: string): SealContext {
   return ["oauth_configs", column, id, "", "", upstreamId];
 }
 
-function managementContext(row: Row<"oauth_configs">): SealContext {
+export function managementContext(row: Pick<Row<"oauth_configs">, "id" | "upstream_id">): SealContext {
   return ["oauth_configs", "sealed_management", row.id, "", "", row.upstream_id];
 }

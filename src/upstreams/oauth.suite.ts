@@ -1,8 +1,9 @@
 import { afterEach } from "vitest";
 import { type LoopbackServer, startLoopbackServer } from "../../test/peers/loopback-server.ts";
+import { watchedLog } from "../../test/support/leavings.ts";
 import { testSettings } from "../../test/support/settings.ts";
 import { testWorld } from "../../test/support/world.ts";
-import { openLog, openOutbound, Seal, type Settings } from "../base/index.ts";
+import { openOutbound, Seal, type Settings } from "../base/index.ts";
 import { type Database, Outbox, openDatabase } from "../db/index.ts";
 import { checkDefinition, type DefinitionBody, UpstreamOAuth, Upstreams } from "./index.ts";
 
@@ -96,7 +97,7 @@ export async function start(
   const outbound = openOutbound({ allow: { admin: allow, stranger: [] } });
   closing.push(() => outbound.close());
   const world = testWorld(outbound);
-  const database = given ?? (await openDatabase("sqlite::memory:", openLog("silent")));
+  const database = given ?? (await openDatabase("sqlite::memory:", watchedLog()));
   if (!given) closing.push(() => database.close());
   const seal = new Seal([world.random(32)], world.random);
   const outbox = new Outbox(world, seal);

@@ -1,4 +1,4 @@
-import type { AuthorizationServer, Client, ClientAuth } from "oauth4webapi";
+import type { AuthorizationServer } from "oauth4webapi";
 import { type Hidden, Problem, type Seal, type Settings, type Tls, type World } from "../base/index.ts";
 import type { Database, Db, Row, Tx } from "../db/index.ts";
 import { readAssertion } from "./assertion.ts";
@@ -10,60 +10,11 @@ import { type Metadata, OAuthRecords, type RecordedOAuth, redirectUri } from "./
 import type { ProviderFacts } from "./profile.ts";
 import { type Profiles, shippedProfiles } from "./profiles.ts";
 import { findProtectedResource } from "./protected-resource.ts";
-import {
-  type AuthMethod,
-  clientAuthentication,
-  clientMetadata,
-  type Registration,
-  register,
-} from "./registration.ts";
+import { type RegisteredAgain, registerAgain } from "./register-again.ts";
+import { clientAuthentication, clientMetadata, type Registration, register } from "./registration.ts";
 import { findTls } from "./tls-rows.ts";
-import {
-  type GrantType,
-  type OAuthSettings,
-  obtainsOwnToken,
-  type SubjectTokenType,
-  type Upstream,
-} from "./upstream.ts";
-
-/** All that a round trip with an upstream's authorization server needs. */
-export interface UpstreamAuthorization {
-  configId: string;
-  issuer: string;
-  /** The endpoints recorded at discovery; nothing else is ever sent a code, a token or a secret. */
-  server: AuthorizationServer;
-  client: Client;
-  clientAuth: ClientAuth;
-  /** Of what `clientAuth` is made, for what must be done when nothing is recorded any more (`clientAuthentication`). */
-  authMethod: AuthMethod;
-  clientSecret?: Hidden;
-  privateKey?: Hidden;
-  privateKeyId?: string;
-  /** How the token is obtained (RFC 6749 §4.1 or §4.4). */
-  grantType: GrantType;
-  /** What is shown for it, read when it is needed; undefined: it cannot be read now. Absent: nothing is. */
-  assertion?(): Promise<Hidden | undefined>;
-  /** Where an identity assertion is exchanged first. */
-  idp?: IdentityProvider;
-  redirectUri: string;
-  /** RFC 8707; goes into authorization, token and refresh requests. Absent: the administrator switched it off. */
-  resource?: string;
-  scopes: string[];
-  /** Tokens are asked for with a key that they are bound to (RFC 9449). */
-  proofs: boolean;
-  /** What is particular about the provider; absent where nothing is known. */
-  facts?: ProviderFacts;
-  /** The upstream's; for a server of the same origin. */
-  tls?: Tls;
-}
-
-/** Who turns an identity assertion into one for the upstream's authorization server (RFC 8693). */
-export interface IdentityProvider {
-  tokenUrl: string;
-  clientId: string;
-  clientSecret?: Hidden;
-  subjectTokenType: SubjectTokenType;
-}
+import { type OAuthSettings, obtainsOwnToken, type Upstream } from "./upstream.ts";
+import type { UpstreamAuthorization } from "./upstream-authorization.ts";
 
 /** What discovery needs to know of an upstream, stored already or not. */
 export interface DiscoveryTarget {
@@ -109,7 +60,7 @@ export class UpstreamOAuth {
   readonly #parts: UpstreamOAuthParts;
   readonly #records: OAuthRecords;
   readonly #profiles: Profiles;
-  readonly #running = new Map<string, Promise<UpstreamAuthorization>>();
+  readonly #running = new Map<string, Promise<unknown>>();
   /** When an upstream was last asked which authorization server it names, by its id. */
   readonly #askedAt = new Map<string, number>();
 
@@ -172,6 +123,19 @@ export class UpstreamOAuth {
     });
   }
 
+  /**
+   * The authorization server does not know the client any more that was recorded as `version`, or (undefined) its secret has
+   * ended: another one is registered, by one replica and once in a while; see `registerAgain`.
+   */
+  renewClient(upstream: Upstream, version: number | undefined): Promise<RegisteredAgain> {
+    return this.#once(`again ${upstream.id}`, () =>
+      registerAgain(this.#parts, this.#records, upstream.id, {
+        version,
+        examine: (issuer) => this.examine(upstream, { issuer }),
+      }),
+    );
+  }
+
   /** From the database only; `undefined` until `prepare` was there. Inside a transaction, hand over its `db`. */
   async recorded(
     upstream: { id: string },
@@ -187,6 +151,9 @@ export class UpstreamOAuth {
     const privateKey = this.#records.openKey(row);
     return {
       configId: row.id,
+      version: row.updated_at,
+      clientSource: row.client_source ?? "given",
+      registeredAgainAt: row.registered_again_at ?? undefined,
       issuer: row.issuer,
       server,
       client: { client_id: row.client_id },
@@ -372,8 +339,8 @@ export class UpstreamOAuth {
     return { issuer, registration };
   }
 
-  #once(key: string, work: () => Promise<UpstreamAuthorization>): Promise<UpstreamAuthorization> {
-    const running = this.#running.get(key);
+  #once<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const running = this.#running.get(key) as Promise<T> | undefined;
     if (running) return running;
     const started = work().finally(() => this.#running.delete(key));
     this.#running.set(key, started);

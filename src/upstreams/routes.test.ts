@@ -1,10 +1,11 @@
 import { afterEach, expect, it } from "vitest";
 import { startLoopbackServer } from "../../test/peers/loopback-server.ts";
+import { watchedLog } from "../../test/support/leavings.ts";
 import { readJson } from "../../test/support/read.ts";
 import { testSettings } from "../../test/support/settings.ts";
 import { testWorld } from "../../test/support/world.ts";
 import { Audit } from "../audit/index.ts";
-import { openLog, openOutbound, Problem, Seal } from "../base/index.ts";
+import { openOutbound, Problem, Seal } from "../base/index.ts";
 import { openDatabase } from "../db/index.ts";
 import { mount, RateLimits } from "../http/index.ts";
 import type { Principal } from "../identity/index.ts";
@@ -19,7 +20,7 @@ async function application(allow: string[] = []) {
   const outbound = openOutbound({ allow: { admin: allow, stranger: [] } });
   const world = testWorld(outbound);
   const settings = testSettings();
-  const database = await openDatabase("sqlite::memory:", openLog("silent"));
+  const database = await openDatabase("sqlite::memory:", watchedLog());
   closing.push(
     () => outbound.close(),
     () => database.close(),

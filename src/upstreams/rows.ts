@@ -115,7 +115,7 @@ export function definitionColumns(id: string, definition: Definition, seal: Seal
   };
 }
 
-function headersContext(id: string): SealContext {
+export function headersContext(id: string): SealContext {
   return ["upstreams", "sealed_headers", id, "", "", id];
 }
 

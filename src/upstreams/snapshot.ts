@@ -1,5 +1,5 @@
 import { type Seal, type Settings, sameTls, type World } from "../base/index.ts";
-import type { Database, Db, Tx } from "../db/index.ts";
+import { type Database, type Db, EVERYTHING, type Tx } from "../db/index.ts";
 import { readUpstream, type UpstreamRow } from "./rows.ts";
 import type { Upstream } from "./upstream.ts";
 
@@ -25,6 +25,7 @@ export class Snapshot {
     this.#parts = parts;
     parts.database.changes.listen(({ topic, key }) => {
       if (topic === "upstream") this.#enqueue(() => this.#reload(key));
+      else if (topic === EVERYTHING) this.#enqueue(() => this.load());
     });
   }
 

@@ -6,7 +6,7 @@ type Sealed = Omit<TlsSettings, "clientKeyPem"> & { clientKeyPem?: string };
 /** All of it is sealed, not the key alone: whoever can write to the database must not choose whom we trust. */
 export function sealTls(id: string, tls: Tls | undefined, seal: Seal): Buffer | null {
   if (!tls) return null;
-  return seal.seal(tlsText(tls), context(id));
+  return seal.seal(tlsText(tls), tlsContext(id));
 }
 
 export function openTls(
@@ -14,7 +14,7 @@ export function openTls(
   seal: Seal,
 ): Tls | undefined {
   if (!row.sealed_tls) return undefined;
-  return tlsOf(row.connection_string!, seal.openText(row.sealed_tls, context(row.id)));
+  return tlsOf(row.connection_string!, seal.openText(row.sealed_tls, tlsContext(row.id)));
 }
 
 /** All of a configuration but its origin, the private key too: only for what is sealed. */
@@ -42,6 +42,6 @@ export async function findTls(db: Db | Tx, id: string, seal: Seal): Promise<Tls 
   return row && openTls(row, seal);
 }
 
-function context(id: string): SealContext {
+export function tlsContext(id: string): SealContext {
   return ["upstreams", "sealed_tls", id, "", "", id];
 }

@@ -1,5 +1,5 @@
 import { afterEach, expect, it } from "vitest";
-import { openLog } from "../base/index.ts";
+import { watchedLog } from "../../test/support/leavings.ts";
 import { openDatabase } from "../db/index.ts";
 import { discoveryOwner, type ToolDefinition, ToolLists } from "./index.ts";
 import { openMail, search, sendMail } from "./tool-pins.suite.ts";
@@ -11,7 +11,7 @@ afterEach(async () => {
 
 /** A per-person upstream that shows each of its readers something else. */
 async function start() {
-  const database = await openDatabase("sqlite::memory:", openLog("silent"));
+  const database = await openDatabase("sqlite::memory:", watchedLog());
   closing.push(() => database.close());
   const mail = await openMail(database, { auth_type: "per_user_headers", per_user_header_keys: ["X-Key"] });
   const readers: string[] = [];

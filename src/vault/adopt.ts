@@ -28,6 +28,7 @@ export async function adoptCredentials(
   const moved: string[] = [];
   for (const row of rows.sort((a, b) => (a.upstream_id < b.upstream_id ? -1 : 1))) {
     if (await move(parts, tx, row, owner)) moved.push(row.upstream_id);
+    parts.world.reach("submit.4.credential_moved");
   }
   return moved;
 }

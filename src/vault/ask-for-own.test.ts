@@ -39,6 +39,8 @@ async function start() {
   const world = testWorld(outbound);
   const authorization: ProviderAuthorization = {
     configId: "oauth_1",
+    version: 1,
+    clientSource: "given",
     issuer: as.origin,
     server: { issuer: as.origin, token_endpoint: `${as.origin}/token` },
     client: { client_id: "gateway" },

@@ -8,8 +8,15 @@ export interface Warm {
   secret: Secret;
   /** From here on it is refreshed before use. */
   refreshAt: number;
+  /** From here on it is refreshed although no call waits for it, so that none has to. */
+  aheadAt: number;
   /** A refresh failed for now; not before this time again. */
   refreshAfter: number;
+  /** When this secret was first handed out for a call, and last; 0: not yet. */
+  firstUsedAt: number;
+  usedAt: number;
+  /** What the database knows of `usedAt`. */
+  notedUseAt: number;
   /** What it is handed out as, made once. */
   opened?: Opened;
   /** The key of tokens that are bound to one (RFC 9449), with the nonces it met. */
@@ -55,6 +62,15 @@ export class CredentialCache {
     }
   }
 
+  entries(): Iterable<[string, Warm]> {
+    return this.#entries;
+  }
+
+  clear(): void {
+    this.#entries.clear();
+    for (const loading of this.#loading.values()) loading.stale = true;
+  }
+
   drop(key: string): void {
     this.#entries.delete(key);
     const loading = this.#loading.get(key);
@@ -69,7 +85,15 @@ export class CredentialCache {
   }
 
   #keep(key: string, warm: Warm): void {
+    const before = this.#entries.get(key);
+    if (before && before.credential.id === warm.credential.id) inherit(warm, before);
     this.#entries.set(key, warm);
     if (this.#entries.size > CAPACITY) this.#entries.delete(this.#entries.keys().next().value!);
   }
+}
+
+/** What was seen of a credential stays known; what was seen of its secret, while it is the same one. */
+export function inherit(warm: Warm, before: Warm): void {
+  warm.usedAt = Math.max(warm.usedAt, before.usedAt);
+  if (warm.credential.generation === before.credential.generation) warm.firstUsedAt = before.firstUsedAt;
 }

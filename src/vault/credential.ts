@@ -71,6 +71,8 @@ export type Opened =
       /** The provider does not answer and the old token is dead: again later, the user cannot help. */
       outcome: "unavailable";
       retryAfterMs?: number;
+      /** The provider refuses the gateway itself: only an administrator can help. */
+      reason?: "client_refused";
     };
 
 /** The key of a binding in caches and on the change topic `credential`. */

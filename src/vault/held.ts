@@ -119,8 +119,8 @@ export async function releaseHeld(
   for (const { id } of rows) await release(parts, tx, id, outcome);
 }
 
-/** Gives up what nobody answered in time, and what hangs on a link that ended; for the sweeper. */
-export async function releaseAbandoned(parts: VaultParts): Promise<void> {
+/** Gives up some of what nobody answered in time, and of what hangs on a link that ended; for the sweeper. Returns how many. */
+export async function releaseAbandoned(parts: VaultParts, limit: number): Promise<number> {
   const now = parts.world.now().getTime();
   const rows = await parts.database.db
     .selectFrom("flows as swap")
@@ -135,8 +135,10 @@ export async function releaseAbandoned(parts: VaultParts): Promise<void> {
         where("link.ended_at", "is not", null),
       ]),
     )
+    .limit(limit)
     .execute();
   for (const { id } of rows) await parts.database.transaction((tx) => release(parts, tx, id, "expired"));
+  return rows.length;
 }
 
 async function release(parts: VaultParts, tx: Tx, id: string, outcome: string): Promise<void> {

@@ -5,6 +5,7 @@
  */
 
 export type { AccountLabels } from "./account-labels.ts";
+export { releaseLeases } from "./after-restore.ts";
 export {
   bindingKey,
   type Credential,
@@ -17,6 +18,7 @@ export {
 export type { Account, Held, HeldData } from "./held.ts";
 export type { ProviderAuthorization, VaultParts } from "./parts.ts";
 export type { PutCredential } from "./put.ts";
+export { vaultSealedColumns } from "./secret.ts";
 export {
   findSession,
   listSessions,

@@ -2,12 +2,25 @@ import type * as oauth from "oauth4webapi";
 import type { Audit } from "../audit/index.ts";
 import type { Hidden, Owner, Seal, Tls, World } from "../base/index.ts";
 import type { Database, Db, Flows, Outbox, Tx } from "../db/index.ts";
-import type { AuthMethod, IdentityProvider, ProviderFacts, Upstreams } from "../upstreams/index.ts";
+import type {
+  AuthMethod,
+  ClientSource,
+  IdentityProvider,
+  ProviderFacts,
+  RegisteredAgain,
+  Upstreams,
+} from "../upstreams/index.ts";
 import { bindingKey } from "./credential.ts";
 
 /** How we are a client of one upstream's authorization server; upstreams/ recorded it. */
 export interface ProviderAuthorization {
   configId: string;
+  /** Another one after every change of what is recorded. */
+  version: number;
+  /** Who registered the client: an administrator, or the gateway itself. */
+  clientSource: ClientSource;
+  /** When the gateway last registered anew by itself; milliseconds since 1970. */
+  registeredAgainAt?: number;
   issuer: string;
   server: oauth.AuthorizationServer;
   client: oauth.Client;
@@ -43,9 +56,14 @@ export interface VaultParts {
     recorded(upstream: { id: string }, db?: Tx): Promise<ProviderAuthorization | undefined>;
     /** What is recorded, or else discovery now (network); throws `Problem`. For tokens that we obtain ourselves. */
     prepareOwn?(upstreamId: string): Promise<ProviderAuthorization>;
+    /**
+     * The provider does not know the client any more that was recorded as `version`, or its secret has ended: registers
+     * another one (network), once for everybody.
+     */
+    registerAgain?(upstreamId: string, version: number | undefined): Promise<RegisteredAgain>;
   };
   /** Told in the same transaction what becomes of the credential that an upstream has itself (owner mode `shared`). */
-  upstreams?: Pick<Upstreams, "recordLost" | "recordRegained">;
+  upstreams?: Pick<Upstreams, "recordLost" | "recordRegained" | "recordFailure">;
 }
 
 export interface Binding {
@@ -62,6 +80,15 @@ export async function noteLost(
   reason: string,
 ): Promise<void> {
   if (owner.mode === "shared") await parts.upstreams?.recordLost(tx, upstreamId, reason);
+}
+
+/** A shared credential serves again: so does its upstream. */
+export async function noteRegained(
+  parts: VaultParts,
+  tx: Tx,
+  { owner, upstreamId }: Pick<Binding, "owner" | "upstreamId">,
+): Promise<void> {
+  if (owner.mode === "shared") await parts.upstreams?.recordRegained(tx, upstreamId);
 }
 
 /** The columns that say whose a row is, as a `where`. */

@@ -2,7 +2,15 @@ import { newId, type Owner } from "../base/index.ts";
 import type { Row, Tx } from "../db/index.ts";
 import { willBeDefault } from "./accounts.ts";
 import type { NewSecret } from "./credential.ts";
-import { type Binding, bindingColumns, findRow, noteBinding, type VaultParts } from "./parts.ts";
+import { keepAliveAt } from "./keep-alive-at.ts";
+import {
+  type Binding,
+  bindingColumns,
+  findRow,
+  noteBinding,
+  noteRegained,
+  type VaultParts,
+} from "./parts.ts";
 import { disownSecret } from "./revocation.ts";
 import { openSecret, sealSecret, secretOf } from "./secret.ts";
 
@@ -42,7 +50,7 @@ export async function putCredential(
     if (row?.orphaned === 1 || (row && swapsUnasked(row, given))) return undefined;
     const stored = row ? await replace(parts, tx, row, given) : await insert(parts, tx, given);
     if (!stored) continue;
-    if (given.owner.mode === "shared") await parts.upstreams?.recordRegained(tx, given.upstreamId);
+    await noteRegained(parts, tx, given);
     await noteBinding(parts, tx, given);
     return stored;
   }
@@ -112,6 +120,9 @@ function secretColumns(parts: VaultParts, place: Binding & { id: string }, secre
     refresh_holder: null,
     refresh_until: null,
     refresh_after: null,
+    refresh_started_at: null,
+    used_at: now,
+    keep_alive_at: keepAliveAt(parts.world),
     updated_at: now,
   };
 }

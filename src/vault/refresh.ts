@@ -1,28 +1,34 @@
-import * as oauth from "oauth4webapi";
-import { newId, OutboundError, oauthOptions, ProofKey, proving } from "../base/index.ts";
-import type { NewRow, Row, Tx } from "../db/index.ts";
-import { askForOwn } from "./ask-for-own.ts";
+import { newId } from "../base/index.ts";
+import type { Row } from "../db/index.ts";
+import { BackOff } from "./back-off.ts";
 import type { Warm } from "./cache.ts";
 import { bindingKey, type Credential } from "./credential.ts";
-import { awaitHolder, returnLease, takeLease } from "./lease.ts";
-import { findById, findRow, noteBinding, type ProviderAuthorization, type VaultParts } from "./parts.ts";
-import { disownSecret } from "./revocation.ts";
-import { isRenewable, openSecret, type Secret, sealSecret } from "./secret.ts";
+import { insist } from "./insist.ts";
+import { awaitHolder, CLIENT_REFUSED, renewLease, returnLease, takeLease } from "./lease.ts";
+import type { ProviderAuthorization, VaultParts } from "./parts.ts";
+import { type OAuthSecret, type Redeemed, Redeemer } from "./redeem.ts";
+import { RefusedClients } from "./refused-clients.ts";
+import { isRenewable, openSecret } from "./secret.ts";
 import { failCredential } from "./standing.ts";
-import { readTokenAnswer, type Token, type TokenAnswer } from "./token-answer.ts";
+import { type Refreshment, storeRefreshed } from "./store-refreshed.ts";
 
 /** `moved`: the row is another one now, read it again. `later`: the provider did not help; not before `refreshAfter`. */
-export type Refreshed = { outcome: "moved" } | { outcome: "later"; refreshAfter: number };
+export type Refreshed =
+  | { outcome: "moved" }
+  | { outcome: "later"; refreshAfter: number; reason?: "client_refused" };
 
-type OAuthSecret = Extract<Secret, { kind: "oauth" }>;
+/** One refresh, under its lease. `startedAt`: milliseconds. */
+interface Flight {
+  credential: Credential;
+  row: Row<"credentials">;
+  holder: string;
+  startedAt: number;
+  hasWorked: boolean;
+}
 
-const FIRST_BACKOFF_MS = 1_000;
-const LONGEST_BACKOFF_MS = 60_000;
-const MOST_REMEMBERED = 10_000;
-/** How often the row may change under a late answer before it is given up. */
-const LATE_ROUNDS = 5;
-
-type LateColumns = Partial<NewRow<"credentials">> & { sealed: Uint8Array };
+/** How long calls wait for the database to take an answer; the answer itself waits longer. */
+const STORE_PATIENCE_MS = 5_000;
+const STORE_PAUSE_MS = 1_000;
 
 /**
  * Refreshes a credential once, however many calls wait: one flight in this process, one lease holder on all replicas.
@@ -30,192 +36,175 @@ type LateColumns = Partial<NewRow<"credentials">> & { sealed: Uint8Array };
  */
 export class Refresher {
   readonly #parts: VaultParts;
+  readonly #redeemer: Redeemer;
+  readonly #backOff: BackOff;
+  readonly #refused: RefusedClients;
   readonly #flights = new Map<string, Promise<Refreshed>>();
-  readonly #failures = new Map<string, number>();
+  /** Who waits for another replica, by binding. */
+  readonly #wakers = new Map<string, () => void>();
 
   constructor(parts: VaultParts) {
     this.#parts = parts;
+    this.#redeemer = new Redeemer(parts);
+    this.#backOff = new BackOff(parts.world);
+    this.#refused = new RefusedClients(parts);
   }
 
-  refresh(warm: Warm): Promise<Refreshed> {
-    const { credential } = warm;
+  /** `hasWorked`: the upstream is known to have taken this access token. */
+  refresh({ credential }: Pick<Warm, "credential">, hasWorked: boolean): Promise<Refreshed> {
     const key = `${bindingKey(credential.owner, credential.upstreamId, credential.account)}:${credential.generation}`;
     const running = this.#flights.get(key);
     if (running) return running;
-    const flight = this.#lead(credential).finally(() => this.#flights.delete(key));
+    const flight = this.#lead(credential, hasWorked).finally(() => this.#flights.delete(key));
     this.#flights.set(key, flight);
     return flight;
   }
 
-  async #lead(credential: Credential): Promise<Refreshed> {
+  /** Resolves when none is under way: a call that gave up leaves its refresh behind, and the answer must still be stored. */
+  async idle(): Promise<void> {
+    while (this.#flights.size > 0) await Promise.allSettled(this.#flights.values());
+  }
+
+  /** A binding changed: who waits for it looks at once. */
+  wake(key: string): void {
+    this.#wakers.get(key)?.();
+  }
+
+  async #lead(credential: Credential, hasWorked: boolean): Promise<Refreshed> {
     const holder = newId(this.#parts.world, "lease");
-    const row = await takeLease(this.#parts, credential, holder);
-    if (!row) return awaitHolder(this.#parts, credential);
+    const startedAt = this.#now();
+    const row = await takeLease(this.#parts, credential, holder, startedAt);
+    if (!row) return awaitHolder(this.#parts, credential, this.#wakers);
+    this.#parts.world.reach("refresh.1.lease_taken");
+    const flight = { credential, row, holder, startedAt, hasWorked };
     try {
-      return await this.#exchange(row, credential, holder);
+      return await this.#exchange(flight);
     } catch (error) {
-      await this.#backOff(credential, holder, undefined);
+      // Where this fails too, the lease runs out by itself.
+      await this.#later(flight, { reason: "failed", isLost: true }).catch(() => undefined);
       throw error;
     }
   }
 
-  async #exchange(row: Row<"credentials">, credential: Credential, holder: string): Promise<Refreshed> {
-    const secret = openSecret(this.#parts.seal, credential, row.sealed);
-    const authorization = await this.#parts.oauth.recorded({ id: credential.upstreamId });
+  async #exchange(flight: Flight): Promise<Refreshed> {
+    const { row, credential, holder, startedAt, hasWorked } = flight;
+    const { upstreamId } = credential;
+    let fault: string | undefined;
+    const secret = openSecret(this.#parts.seal, credential, row.sealed, (reason) => {
+      fault = reason;
+    });
+    // Sealed with a key that is missing here: nothing that a person could mend.
+    if (fault === "unknown_key") return this.#later(flight, { reason: fault });
+    const authorization = await this.#authorization(upstreamId);
+    if (authorization === "later") return this.#later(flight, { reason: "registering_again" });
     if (secret?.kind !== "oauth" || !isRenewable(secret) || !belongs(authorization, credential, secret)) {
       await failCredential(this.#parts, credential, "authorization_changed", holder);
       return { outcome: "moved" };
     }
-    const answer = await this.#ask(authorization, secret);
-    switch (answer.outcome) {
-      case "token":
-        this.#failures.delete(credential.id);
-        await this.#store(credential, secret, answer.token, holder);
-        return { outcome: "moved" };
+    const pause = this.#refused.pauseFor(upstreamId, authorization);
+    if (pause > 0) return this.#refuse(flight, pause);
+    this.#parts.world.reach("refresh.2.token_sent");
+    const redeemed = await this.#redeemer.redeem({
+      upstreamId,
+      authorization,
+      secret,
+      hasWorked,
+      isUnanswered: isUnanswered(row, startedAt),
+      issuedAt: secret.issuedAt,
+      goOn: () => renewLease(this.#parts, credential, holder),
+    });
+    this.#parts.world.reach("refresh.3.answer_received");
+    return this.#settle(flight, { secret, authorization }, redeemed);
+  }
+
+  async #settle(
+    flight: Flight,
+    { secret, authorization }: { secret: OAuthSecret; authorization: ProviderAuthorization },
+    redeemed: Redeemed,
+  ): Promise<Refreshed> {
+    const { credential, holder } = flight;
+    switch (redeemed.outcome) {
+      case "token": {
+        this.#backOff.forget(credential.id);
+        this.#refused.forget(credential.upstreamId);
+        const { token, spent } = redeemed;
+        return this.#store({ credential, old: secret, token, holder, spent });
+      }
       case "refused":
         // RFC 6749 §5.2: the person must authorize again; a generation that moved meanwhile is left alone.
-        await failCredential(this.#parts, credential, reasonOf(answer.error, secret), holder);
+        await failCredential(this.#parts, credential, redeemed.reason, holder);
         return { outcome: "moved" };
-      case "unavailable":
-        return this.#backOff(credential, holder, answer);
+      case "client_refused":
+        return this.#refuse(flight, await this.#refused.note(credential.upstreamId, authorization));
+      case "later":
+        return this.#later(flight, redeemed);
+      case "moved":
+        return redeemed;
     }
   }
 
-  async #ask(authorization: ProviderAuthorization, secret: OAuthSecret): Promise<TokenAnswer> {
-    const { server, client, clientAuth, resource, facts, tls } = authorization;
-    if (secret.grant) return askForOwn(this.#parts.world, authorization);
-    const endpoint = (server.refresh_endpoint as string | undefined) ?? server.token_endpoint!;
-    const target = { ...server, token_endpoint: endpoint };
-    // RFC 9449 §5: a refresh token of ours is bound to the key of the tokens that came with it.
-    const key = secret.proofKey && ProofKey.open(secret.proofKey);
-    const options = {
-      ...oauthOptions(this.#parts.world, endpoint, tls, key),
-      // RFC 8707 §2.2: the token is for this upstream only.
-      additionalParameters: resource === undefined ? undefined : { resource },
-    };
-    const token = secret.refreshToken!.reveal();
+  /** What is recorded; a registration of ours that has ended is made again first. */
+  async #authorization(upstreamId: string): Promise<ProviderAuthorization | "later" | undefined> {
+    const { oauth } = this.#parts;
+    const recorded = await oauth.recorded({ id: upstreamId });
+    if (recorded || !oauth.registerAgain) return recorded;
+    const done = await oauth.registerAgain(upstreamId, undefined);
+    return done === "later" ? "later" : oauth.recorded({ id: upstreamId });
+  }
+
+  /** The answer is not let go of because the database is away for a moment: it cannot be had a second time. */
+  async #store(refreshment: Refreshment): Promise<Refreshed> {
+    const { credential } = refreshment;
+    const stored = insist(this.#parts.world, credential, () => storeRefreshed(this.#parts, refreshment));
+    const moved = stored.then((): Refreshed => ({ outcome: "moved" }));
+    const { promise: late, resolve } = Promise.withResolvers<Refreshed>();
+    const timer = setTimeout(
+      () => resolve({ outcome: "later", refreshAfter: this.#now() + STORE_PAUSE_MS }),
+      STORE_PATIENCE_MS,
+    );
     try {
-      const response = await proving(key, () =>
-        oauth.refreshTokenGrantRequest(target, client, clientAuth, token, options),
-      );
-      const now = this.#parts.world.now().getTime();
-      return await readTokenAnswer(server, client, response, now, "refresh", facts?.token, key);
-    } catch (error) {
-      if (error instanceof OutboundError) return { outcome: "unavailable", reason: error.reason };
-      throw error;
+      return await Promise.race([moved, late]);
+    } finally {
+      clearTimeout(timer);
     }
   }
 
-  async #store(credential: Credential, old: OAuthSecret, token: Token, holder: string): Promise<void> {
-    const now = this.#parts.world.now().getTime();
-    // RFC 6749 §6: without a new refresh token the old one stays.
-    const secret: OAuthSecret = {
-      ...old,
-      accessToken: token.accessToken,
-      refreshToken: token.refreshToken ?? old.refreshToken,
-      proofKey: token.proofKey,
-      issuedAt: now,
-    };
-    const columns = {
-      sealed: sealSecret(this.#parts.seal, credential, secret),
-      expires_at: token.expiresAt ?? null,
-      ...(token.scopes ? { scopes_json: JSON.stringify(token.scopes) } : {}),
-      refresh_holder: null,
-      refresh_until: null,
-      refresh_after: null,
-      last_refreshed_at: now,
-      updated_at: now,
-    };
-    await this.#parts.database.transaction(async (tx) => {
-      const stored = await tx
-        .updateTable("credentials")
-        .set({ ...columns, generation: credential.generation + 1 })
-        .where("id", "=", credential.id)
-        .where("generation", "=", credential.generation)
-        .where("refresh_holder", "=", holder)
-        .executeTakeFirst();
-      if (stored.numUpdatedRows > 0n) return noteBinding(this.#parts, tx, credential);
-      await this.#storeLate(tx, credential, old, columns, secret);
-    });
-  }
-
-  /**
-   * The row moved while we waited. One that still holds the refresh token we spent takes the answer, whatever became of
-   * its standing: nobody may use an orphaned row, but when access returns it must not hold a dead token (ID-23). One that
-   * was replaced keeps what it has, which may share our grant. One that is gone wants nothing any more (ID-27).
-   */
-  async #storeLate(
-    tx: Tx,
-    credential: Credential,
-    spent: OAuthSecret,
-    columns: LateColumns,
-    secret: OAuthSecret,
-  ): Promise<void> {
-    for (let round = 0; round < LATE_ROUNDS; round++) {
-      const row = (await findById(tx, credential.id)) ?? (await findRow(tx, credential));
-      if (!row) break;
-      if (row.id !== credential.id) return;
-      const held = openSecret(this.#parts.seal, credential, row.sealed);
-      if (held?.kind !== "oauth" || !holdsSame(held, spent)) return;
-      const stored = await tx
-        .updateTable("credentials")
-        .set({ ...columns, generation: row.generation + 1 })
-        .where("id", "=", row.id)
-        .where("generation", "=", row.generation)
-        .executeTakeFirst();
-      // It may have another label by now.
-      const binding = { ...credential, account: row.account };
-      if (stored.numUpdatedRows > 0n) return noteBinding(this.#parts, tx, binding);
-    }
-    const { id: credentialId, owner, upstreamId, oauthConfigId } = credential;
-    const disowned = { credentialId, owner, upstreamId, oauthConfigId, secret };
-    await disownSecret(this.#parts, tx, disowned, credential.subject ?? null);
+  /** The credential is kept as it is: it works again as soon as an administrator has mended the client. */
+  async #refuse({ credential, holder, startedAt }: Flight, pauseMs: number): Promise<Refreshed> {
+    const refreshAfter = this.#now() + pauseMs;
+    const reason = CLIENT_REFUSED;
+    await returnLease(this.#parts, credential, holder, { refreshAfter, answered: startedAt, reason });
+    return { outcome: "later", refreshAfter, reason };
   }
 
   /** Transient: the credential stays active; the pause doubles, with jitter, and a `Retry-After` is honoured. */
-  async #backOff(
-    credential: Credential,
-    holder: string,
-    answer: { reason: string; retryAfterMs?: number } | undefined,
+  async #later(
+    { credential, holder, startedAt }: Flight,
+    { reason, retryAfterMs, isLost }: { reason: string; retryAfterMs?: number; isLost?: boolean },
   ): Promise<Refreshed> {
-    const failures = (this.#failures.get(credential.id) ?? 0) + 1;
-    if (this.#failures.size > MOST_REMEMBERED) this.#failures.clear();
-    this.#failures.set(credential.id, failures);
-    const pause = Math.min(LONGEST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** (failures - 1));
-    const jittered = pause * (0.5 + this.#parts.world.random(1)[0]! / 512);
-    const now = this.#parts.world.now().getTime();
-    const refreshAfter = now + Math.ceil(Math.max(jittered, answer?.retryAfterMs ?? 0));
-    await returnLease(this.#parts, credential, holder, refreshAfter);
+    const refreshAfter = this.#now() + this.#backOff.next(credential.id, retryAfterMs);
     const { id, upstreamId } = credential;
     this.#parts.world.log.warn("credential.refresh_postponed", {
       credential: id,
       upstream: upstreamId,
-      ...answer,
+      reason,
+      retryAfterMs,
+      answer_lost: isLost || undefined,
     });
+    const answered = isLost ? undefined : startedAt;
+    await returnLease(this.#parts, credential, holder, { refreshAfter, answered });
     return { outcome: "later", refreshAfter };
+  }
+
+  #now(): number {
+    return this.#parts.world.now().getTime();
   }
 }
 
-function holdsSame(held: OAuthSecret, spent: OAuthSecret): boolean {
-  return (
-    held.accessToken.reveal() === spent.accessToken.reveal() &&
-    held.refreshToken?.reveal() === spent.refreshToken?.reveal()
-  );
-}
-
-/** RFC 6749 §5.2, RFC 8707 §2. Another word of the provider's does not reach the wire. */
-const REFUSALS = new Set([
-  "invalid_grant",
-  "invalid_client",
-  "unauthorized_client",
-  "invalid_request",
-  "invalid_scope",
-  "unsupported_grant_type",
-  "invalid_target",
-]);
-
-function reasonOf(error: string, { grant }: OAuthSecret): string {
-  return `${grant ? "token" : "refresh"}_${REFUSALS.has(error) ? error : "refused"}`;
+/** An earlier refresh of this generation began, and nobody knows what came of it. */
+function isUnanswered(row: Row<"credentials">, startedAt: number): boolean {
+  const { refresh_started_at: first } = row;
+  return first !== null && first !== startedAt && first >= (row.last_refreshed_at ?? 0);
 }
 
 /** A refresh token goes only to the issuer and registration it came from (MCP authorization, server binding; UP-18). */

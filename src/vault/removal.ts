@@ -6,8 +6,19 @@ import { noteBinding, noteLost, type VaultParts } from "./parts.ts";
 import { disownSecret, noteNotTold } from "./revocation.ts";
 import { openSecret } from "./secret.ts";
 
-/** Deletes one credential, the pending flows of its binding, and queues the provider's revocation. False: no such row. */
-export async function removeCredential(parts: VaultParts, tx: Tx, id: string): Promise<boolean> {
+/** How many the sweep takes up at a time. */
+export const SWEEP_ROWS = 100;
+
+/**
+ * Deletes one credential, the pending flows of its binding, and queues the provider's revocation. False: no such row, or
+ * not one that is orphaned since `orphanedSince` (milliseconds), when that is given.
+ */
+export async function removeCredential(
+  parts: VaultParts,
+  tx: Tx,
+  id: string,
+  orphanedSince?: number,
+): Promise<boolean> {
   const found = await tx
     .selectFrom("credentials")
     .select(["owner_mode", "owner_id", "upstream_id"])
@@ -16,10 +27,21 @@ export async function removeCredential(parts: VaultParts, tx: Tx, id: string): P
   if (!found) return false;
   const place = { owner: ownerOf(found), upstreamId: found.upstream_id };
   await holdAccounts(parts, tx, place);
-  const row = await tx.deleteFrom("credentials").where("id", "=", id).returningAll().executeTakeFirst();
+  const row = await tx
+    .deleteFrom("credentials")
+    .where("id", "=", id)
+    // In the statement that deletes: access may have come back a moment ago.
+    .$if(orphanedSince !== undefined, (query) =>
+      query.where("orphaned", "=", 1).where("updated_at", "<=", orphanedSince!),
+    )
+    .returningAll()
+    .executeTakeFirst();
   if (!row) return false;
+  parts.world.reach("revoke.1.credential_deleted");
   await endFlows(parts, tx, { ...place, account: row.account }, "revoked");
+  parts.world.reach("revoke.2.flows_ended");
   await disown(parts, tx, [row]);
+  parts.world.reach("revoke.3.provider_queued");
   await promoteOldest(parts, tx, place);
   return true;
 }
@@ -55,8 +77,22 @@ export async function findAbandoned(parts: VaultParts): Promise<string[]> {
         ),
       ),
     )
+    .limit(SWEEP_ROWS)
     .execute();
   return rows.map((row) => row.owner_id);
+}
+
+/** Credentials whose owner lost access at least so long ago and has not got it back. `since`: milliseconds. */
+export async function findOrphaned({ database }: VaultParts, since: number): Promise<string[]> {
+  const rows = await database.db
+    .selectFrom("credentials")
+    .select("id")
+    .where("orphaned", "=", 1)
+    .where("updated_at", "<=", since)
+    .orderBy("updated_at")
+    .limit(SWEEP_ROWS)
+    .execute();
+  return rows.map((row) => row.id);
 }
 
 /** Everything at an upstream. Returns how many credentials that was, here and above. */

@@ -1,5 +1,5 @@
 import { Hidden, type Owner, type Seal, SealFault } from "../base/index.ts";
-import type { Row } from "../db/index.ts";
+import type { Row, SealedColumn } from "../db/index.ts";
 import type { Credential, NewSecret, OwnGrant } from "./credential.ts";
 
 /** An opened secret, in memory only. `issuer`: whose token it is; it is sent to no other. */
@@ -14,6 +14,8 @@ export type Secret =
       grant?: OwnGrant;
       /** Set: the tokens are bound to this key (RFC 9449). */
       proofKey?: Hidden;
+      /** The refresh token before this one, kept until this one has worked. */
+      previous?: { refreshToken: Hidden; proofKey?: Hidden };
     }
   | { kind: "headers"; headers: Readonly<Record<string, Hidden>> };
 
@@ -43,6 +45,17 @@ export function openSecret(
     return undefined;
   }
 }
+
+/** For a rotation of the keys: what `context` says, from a row. */
+export const vaultSealedColumns: readonly SealedColumn[] = [
+  {
+    table: "credentials",
+    column: "sealed",
+    key: "id",
+    reads: ["owner_mode", "owner_id", "upstream_id"],
+    context: (row) => ["credentials", "sealed", row.id!, row.owner_mode!, row.owner_id!, row.upstream_id!],
+  },
+];
 
 export function secretOf(given: NewSecret, issuedAt: number): Secret {
   if (given.kind === "headers") return { kind: "headers", headers: given.headers };
@@ -97,6 +110,7 @@ interface PlainOAuth {
   issued_at: number;
   grant?: OwnGrant;
   proof_key?: string;
+  previous?: { refresh: string; proof_key?: string };
 }
 
 interface PlainHeaders {
@@ -117,6 +131,10 @@ function plain(secret: Secret): PlainOAuth | PlainHeaders {
     issued_at: secret.issuedAt,
     grant: secret.grant,
     proof_key: secret.proofKey?.reveal(),
+    previous: secret.previous && {
+      refresh: secret.previous.refreshToken.reveal(),
+      proof_key: secret.previous.proofKey?.reveal(),
+    },
   };
 }
 
@@ -128,10 +146,18 @@ function parse(value: PlainOAuth | PlainHeaders): Secret {
   return {
     kind: "oauth",
     accessToken: new Hidden(value.access),
-    refreshToken: value.refresh === undefined ? undefined : new Hidden(value.refresh),
+    refreshToken: hidden(value.refresh),
     issuer: value.issuer,
     issuedAt: value.issued_at,
     grant: value.grant,
-    proofKey: value.proof_key === undefined ? undefined : new Hidden(value.proof_key),
+    proofKey: hidden(value.proof_key),
+    previous: value.previous && {
+      refreshToken: new Hidden(value.previous.refresh),
+      proofKey: hidden(value.previous.proof_key),
+    },
   };
+}
+
+function hidden(text: string | undefined): Hidden | undefined {
+  return text === undefined ? undefined : new Hidden(text);
 }

@@ -1,7 +1,9 @@
 import { sql } from "kysely";
 import type { Owner } from "../base/index.ts";
 import type { Tx } from "../db/index.ts";
+import { reasonAfterRestore } from "./after-restore.ts";
 import type { Credential } from "./credential.ts";
+import { CLIENT_REFUSED } from "./lease.ts";
 import { noteBinding, noteLost, noteUpstream, type VaultParts } from "./parts.ts";
 import { endFlows } from "./removal.ts";
 
@@ -65,6 +67,18 @@ export async function demandReauth(
   await noteUpstream(parts, tx, upstreamId);
 }
 
+/** Another secret or key of the gateway's own: credentials that wait because the provider refused it wait no longer. */
+export async function clientChanged(parts: VaultParts, tx: Tx, upstreamId: string): Promise<void> {
+  const changed = await tx
+    .updateTable("credentials")
+    .set({ refresh_after: null, status_reason: null })
+    .where("upstream_id", "=", upstreamId)
+    .where("status", "=", "active")
+    .where("status_reason", "=", CLIENT_REFUSED)
+    .executeTakeFirst();
+  if (changed.numUpdatedRows > 0n) await noteUpstream(parts, tx, upstreamId);
+}
+
 /**
  * Turns one credential `needs_reauth` (header values: `needs_update`) if its generation is still the one that failed.
  * The generation stays: a link the person may have open already is the cure, not a late writer.
@@ -76,11 +90,12 @@ export async function failCredential(
   holder?: string,
 ): Promise<boolean> {
   return parts.database.transaction(async (tx) => {
+    const told = await reasonAfterRestore(tx, credential, reason);
     const result = await tx
       .updateTable("credentials")
       .set({
         status: credential.kind === "oauth" ? "needs_reauth" : "needs_update",
-        status_reason: reason,
+        status_reason: told,
         refresh_holder: null,
         refresh_until: null,
         updated_at: parts.world.now().getTime(),
@@ -91,12 +106,12 @@ export async function failCredential(
       .$if(holder !== undefined, (query) => query.where("refresh_holder", "=", holder!))
       .executeTakeFirst();
     if (result.numUpdatedRows === 0n) return false;
-    await noteLost(parts, tx, credential, reason);
+    await noteLost(parts, tx, credential, told);
     await noteBinding(parts, tx, credential);
     parts.world.log.info("credential.lost", {
       credential: credential.id,
       upstream: credential.upstreamId,
-      reason,
+      reason: told,
     });
     return true;
   });

@@ -1,6 +1,13 @@
 import { decodeJwt, type JWTPayload } from "jose";
 import * as oauth from "oauth4webapi";
-import { Hidden, JsonFault, type JsonObject, type ProofKey, parseStrictJson } from "../base/index.ts";
+import {
+  Hidden,
+  JsonFault,
+  type JsonObject,
+  type OutboundError,
+  type ProofKey,
+  parseStrictJson,
+} from "../base/index.ts";
 import { type PlainTokenAnswer, plainTokenAnswer, type TokenRules } from "../upstreams/index.ts";
 
 /** A clean answer of a token endpoint. `expiresAt` in milliseconds since 1970; absent when the provider told none. */
@@ -23,7 +30,13 @@ export interface Token {
 export type TokenAnswer =
   | { outcome: "token"; token: Token }
   | { outcome: "refused"; error: string }
-  | { outcome: "unavailable"; reason: string; retryAfterMs?: number };
+  | {
+      outcome: "unavailable";
+      reason: string;
+      retryAfterMs?: number;
+      /** The request may have had its effect all the same: a rotated token may be among what did not reach us. */
+      isLost?: boolean;
+    };
 
 const MAX_TOKEN_LENGTH = 16 * 1024;
 const LONGEST_LIFE_S = 365 * 24 * 60 * 60;
@@ -32,6 +45,16 @@ const TRANSIENT_ERRORS = new Set([
   "temporarily_unavailable",
   "server_error",
   "slow_down",
+  // Words of providers for the same.
+  "service_unavailable",
+  "internal_error",
+  "internal_server_error",
+  "fatal_error",
+  "request_timeout",
+  "ratelimited",
+  "rate_limited",
+  "rate_limit_exceeded",
+  "too_many_requests",
   // RFC 9449 §5, §8: about the proof, often about a clock; the grant is as good as before.
   "invalid_dpop_proof",
   "use_dpop_nonce",
@@ -57,9 +80,9 @@ export async function readTokenAnswer(
   const { body, account }: Partial<PlainTokenAnswer> = given ? plainTokenAnswer(rules, given) : {};
   const error = body?.error;
   if (response.status !== 200 || error !== undefined) return refusal(response, error, now);
-  if (!body) return { outcome: "unavailable", reason: "not_json" };
+  if (!body) return { outcome: "unavailable", reason: "not_json", isLost: true };
   const answer = cleaned(body, key !== undefined);
-  if (!answer) return { outcome: "unavailable", reason: "malformed_token" };
+  if (!answer) return { outcome: "unavailable", reason: "malformed_token", isLost: true };
   const again = new Response(JSON.stringify(answer), { headers: { "content-type": "application/json" } });
   try {
     // RFC 6749 §4.4.3: with our own credentials the grant can always be used again.
@@ -68,7 +91,7 @@ export async function readTokenAnswer(
     else if (grant === "refresh") await oauth.processRefreshTokenResponse(server, client, again);
     else await oauth.processAuthorizationCodeResponse(server, client, again);
   } catch {
-    return { outcome: "unavailable", reason: "malformed_token" };
+    return { outcome: "unavailable", reason: "malformed_token", isLost: true };
   }
   const claims = claimsOf(body.id_token, server, client, now);
   return {
@@ -105,7 +128,27 @@ export function refusal(
     outcome: "unavailable",
     reason: `status_${status}`,
     retryAfterMs: retryAfterMs(response.headers.get("retry-after"), now),
+    // 503 is said before anything is done (RFC 9110 §15.6.4); other failures may come after it, or from somebody between.
+    isLost: status >= 500 && status !== 503 && error === undefined,
   };
+}
+
+/** The codes of connections that did not come about: nothing was sent on them. */
+const UNSENT = new Set([
+  "ECONNREFUSED",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "EADDRNOTAVAIL",
+  "UND_ERR_CONNECT_TIMEOUT",
+]);
+
+/** No answer came; whether the request arrived is known only where it was never sent. */
+export function unanswered({
+  reason,
+  code = "",
+}: OutboundError): Extract<TokenAnswer, { outcome: "unavailable" }> {
+  const isUnsent = reason === "refused" || reason === "unresolvable" || reason === "tls" || UNSENT.has(code);
+  return { outcome: "unavailable", reason, isLost: !isUnsent };
 }
 
 async function readObject(response: Response): Promise<JsonObject | undefined> {

@@ -51,10 +51,8 @@ const happen: Record<Event, (place: Place) => Promise<unknown>> = {
     return expire(b);
   },
   "upstream refuses it, renewed just now": async ({ b }: Place) => {
-    await b.database.db
-      .updateTable("credentials")
-      .set({ last_refreshed_at: b.world.now().getTime() })
-      .execute();
+    // The one before was refused as well.
+    await reject(b, -1);
     await reject(b);
   },
   "access withdrawn": ({ b }: Place) => inside(b, (tx) => b.vault.setAccess(tx, alice, new Set(["up2"]))),
@@ -82,9 +80,9 @@ async function expire(b: Bench): Promise<void> {
   await b.vault.open(alice, up1);
 }
 
-async function reject(b: Bench): Promise<void> {
+async function reject(b: Bench, more = 0): Promise<void> {
   const held = (await b.vault.statuses(alice, ["up1"])).get("up1");
-  if (held) await b.vault.markRejected(held);
+  if (held) await b.vault.markRejected({ ...held, generation: held.generation + more });
 }
 
 async function reach(b: Bench, kind: Kind, state: State): Promise<void> {

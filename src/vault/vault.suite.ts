@@ -6,6 +6,7 @@ import { type TestWorld, testWorld } from "../../test/support/world.ts";
 import { Audit } from "../audit/index.ts";
 import { Hidden, type Owner, openOutbound, parseAllowList, Seal } from "../base/index.ts";
 import { type Database, Flows, Outbox } from "../db/index.ts";
+import type { RegisteredAgain } from "../upstreams/index.ts";
 import { type NewSecret, Vault } from "./index.ts";
 
 export interface Answer {
@@ -20,7 +21,11 @@ class Provider {
   /** The `DPoP` header of each of them. */
   readonly proofs: (string | undefined)[] = [];
   readonly revocations: URLSearchParams[] = [];
-  answer: (form: URLSearchParams) => Answer | Promise<Answer> = () => this.rotated();
+  /** Undefined: the connection is cut instead. */
+  answer: (form: URLSearchParams) => Answer | undefined | Promise<Answer | undefined> = () => this.rotated();
+  /** How often the gateway registered anew here, and what came of it. */
+  registrations = 0;
+  registerAgain: () => RegisteredAgain = () => "refused";
   revocationStatus = 200;
   /** How we proved ourselves at the last revocation. */
   revokedBy: string | undefined;
@@ -29,6 +34,10 @@ class Provider {
   /** Whether it publishes a revocation endpoint. */
   revocable = true;
   clientSecret: string | undefined;
+  /** Who registered the gateway here. */
+  clientSource: "given" | "dcr" | "cimd" = "dcr";
+  /** Of what is recorded of it. */
+  version = 1;
   server!: LoopbackServer;
   #count = 0;
 
@@ -46,7 +55,9 @@ class Provider {
         }
         this.refreshes.push(form);
         this.proofs.push(request.headers.dpop as string | undefined);
-        const { status = 200, body, headers } = await this.answer(form);
+        const answer = await this.answer(form);
+        if (!answer) return request.socket.destroy();
+        const { status = 200, body, headers } = answer;
         const isText = typeof body === "string";
         response.writeHead(status, { "content-type": isText ? "text/html" : "application/json", ...headers });
         response.end(isText ? body : JSON.stringify(body));
@@ -78,6 +89,8 @@ class Provider {
     const client = { client_id: "gateway" };
     return {
       configId: "oauth_1",
+      version: this.version,
+      clientSource: this.clientSource,
       issuer: origin,
       server,
       client,
@@ -119,7 +132,13 @@ export async function bench(open: OpenDatabase): Promise<Bench> {
   const seal = new Seal([world.random(32)], world.random);
   const flows = new Flows(world, seal);
   const outbox = new Outbox(world, seal);
-  const recorded = { recorded: async () => (provider.registered ? provider.authorization : undefined) };
+  const oauth = {
+    recorded: async () => (provider.registered ? provider.authorization : undefined),
+    registerAgain: async () => {
+      provider.registrations += 1;
+      return provider.registerAgain();
+    },
+  };
   const replica = (handle: Database) =>
     new Vault({
       world,
@@ -128,10 +147,10 @@ export async function bench(open: OpenDatabase): Promise<Bench> {
       flows,
       outbox: new Outbox(world, seal),
       audit: new Audit({ database: handle, world }),
-      oauth: recorded,
+      oauth,
     });
   const audit = new Audit({ database, world });
-  const vault = new Vault({ world, database, seal, flows, outbox, audit, oauth: recorded });
+  const vault = new Vault({ world, database, seal, flows, outbox, audit, oauth });
   for (const id of ["up1", "up2"]) await insertUpstream(database, id);
   return { world, provider, database, seal, outbox, flows, vault, url, replica };
 }
@@ -211,6 +230,16 @@ export function row(b: Bench, owner: Owner, upstreamId = "up1") {
     .where("owner_id", "=", owner.id)
     .where("upstream_id", "=", upstreamId)
     .executeTakeFirstOrThrow();
+}
+
+/** What is logged from here on: event, level and fields. */
+export function listenToLog({ world }: Bench): { event: string; level: string; [field: string]: unknown }[] {
+  const heard: { event: string; level: string }[] = [];
+  const hear = (level: string) => (event: string, fields?: object) =>
+    void heard.push({ event, level, ...fields });
+  const levels = ["debug", "info", "warn", "error"].map((level) => [level, hear(level)]);
+  Object.assign(world, { log: Object.fromEntries(levels) });
+  return heard;
 }
 
 export const hour = 3600_000;

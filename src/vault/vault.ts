@@ -1,16 +1,12 @@
-import { type Hidden, type Owner, type ProofKey, proveWith, type World } from "../base/index.ts";
-import type { Change, Db, FlowState, Tx } from "../db/index.ts";
+import type { Owner } from "../base/index.ts";
+import { type Change, type Db, EVERYTHING, type FlowState, type Tx } from "../db/index.ts";
 import { type AccountLabels, AccountLabelsCache } from "./account-labels.ts";
-import { DEFAULT, findDefault, labelsOf, type Place } from "./accounts.ts";
+import { DEFAULT, findDefault, labelsOf } from "./accounts.ts";
 import { adoptCredentials } from "./adopt.ts";
+import { RefreshAhead } from "./ahead.ts";
 import { CredentialCache, type Warm } from "./cache.ts";
-import {
-  bindingKey,
-  type Credential,
-  type NeedsUserReason,
-  type NewSecret,
-  type Opened,
-} from "./credential.ts";
+import { bindingKey, type Credential, type NewSecret, type Opened } from "./credential.ts";
+import { ready } from "./hand-out.ts";
 import { type HeaderDemand, headerNames, requireHeaders } from "./header-rows.ts";
 import {
   type Account,
@@ -19,26 +15,25 @@ import {
   holdSecret,
   otherAccount,
   peekHeld,
-  releaseAbandoned,
   releaseHeld,
   takeHeld,
 } from "./held.ts";
+import { keepAlive } from "./keep-alive.ts";
+import { load } from "./load.ts";
 import { type OpenedUpstream, OwnTokens } from "./own-tokens.ts";
 import { type Binding, findRow, type VaultParts } from "./parts.ts";
 import { type PutCredential, putCredential, type Stored } from "./put.ts";
-import { Refresher } from "./refresh.ts";
+import { type Refreshed, Refresher } from "./refresh.ts";
+import { Rejected } from "./rejected.ts";
 import { changeAccount, type Relabelled } from "./relabel.ts";
-import { findAbandoned, removeCredential, removeOwner, removeUpstream } from "./removal.ts";
+import { removeCredential, removeOwner, removeUpstream } from "./removal.ts";
 import { disownSecret, handleRevocations } from "./revocation.ts";
-import { isRenewable, openSecret, readCredential, secretOf } from "./secret.ts";
-import { demandReauth, expireNow, failCredential, setOwnerAccess } from "./standing.ts";
+import { isRenewable, readCredential, secretOf } from "./secret.ts";
+import { clientChanged, demandReauth, expireNow, failCredential, setOwnerAccess } from "./standing.ts";
+import { dropAbandoned, dropOrphaned } from "./sweep.ts";
 import { type Wanted, wantScopes } from "./wanted-scopes.ts";
-import { warmOf } from "./warm.ts";
+import { Worked } from "./worked.ts";
 
-type Loaded = { warm: Warm; reason?: undefined } | { warm?: undefined; reason: NeedsUserReason };
-
-/** A credential that the upstream refused this soon after it was renewed will not get better by renewing it again. */
-const JUST_RENEWED_MS = 60_000;
 /** Rounds of "somebody changed it, read again" before the caller is asked to come back. */
 const ROUNDS = 8;
 
@@ -49,6 +44,9 @@ export class Vault {
   readonly #parts: VaultParts;
   readonly #cache = new CredentialCache();
   readonly #refresher: Refresher;
+  readonly #ahead: RefreshAhead;
+  readonly #worked: Worked;
+  readonly #rejected: Rejected;
   readonly #ownTokens: OwnTokens;
   readonly #given = new Map<string, Binding>();
   readonly #labels: AccountLabelsCache;
@@ -57,6 +55,9 @@ export class Vault {
     this.#parts = parts;
     this.#labels = new AccountLabelsCache(parts.database.db);
     this.#refresher = new Refresher(parts);
+    this.#worked = new Worked(parts.world);
+    this.#rejected = new Rejected(parts.world);
+    this.#ahead = new RefreshAhead(parts, this.#cache, (warm) => this.#refresh(warm));
     this.#ownTokens = new OwnTokens(parts);
     handleRevocations(parts);
     parts.database.changes.listen((change) => this.#changed(change));
@@ -166,12 +167,14 @@ export class Vault {
     const key = bindingKey(credential.owner, credential.upstreamId, credential.account);
     const warm = this.#cache.find(key);
     const current = warm && warm.credential.generation === credential.generation ? warm : undefined;
-    const loaded = current ? { warm: current } : await this.#read(credential);
+    const isInARow = this.#rejected.note(credential);
+    const loaded = current ? { warm: current } : await load(this.#parts, credential);
     if (loaded.warm?.credential.generation !== credential.generation) return this.#drop(key);
+    this.#worked.remember(loaded.warm);
     const { secret } = loaded.warm;
-    const renewedAt = credential.lastRefreshedAt ?? 0;
-    if (isRenewable(secret) && this.#now() - renewedAt > JUST_RENEWED_MS)
-      await expireNow(this.#parts, credential);
+    // One that ended on its way there says nothing about the next one, however short it lived.
+    const hasEnded = (credential.expiresAt ?? Number.POSITIVE_INFINITY) <= this.#now();
+    if (isRenewable(secret) && (hasEnded || !isInARow)) await expireNow(this.#parts, credential);
     else await failCredential(this.#parts, credential, "rejected_by_upstream");
   }
 
@@ -193,11 +196,13 @@ export class Vault {
   }
 
   /** What was connected during consents that are over, and what nobody confirmed in time; for the sweeper. */
-  async dropAbandoned(): Promise<void> {
-    await releaseAbandoned(this.#parts);
-    for (const id of await findAbandoned(this.#parts)) {
-      await this.#parts.database.transaction((tx) => this.dropOwner(tx, { mode: "flow", id }));
-    }
+  dropAbandoned(): Promise<void> {
+    return dropAbandoned(this.#parts);
+  }
+
+  /** What its owner has had no access to for 30 days, its provider told; for the sweeper. */
+  dropOrphaned(): Promise<void> {
+    return dropOrphaned(this.#parts);
   }
 
   /** Everything at an upstream, before its row is deleted or without. Returns how many credentials that was. */
@@ -213,6 +218,32 @@ export class Vault {
   /** Every credential of an upstream must be given again. `reason` is a word of ours. */
   needsReauth(tx: Tx, upstreamId: string, reason: string): Promise<void> {
     return demandReauth(this.#parts, tx, upstreamId, reason);
+  }
+
+  /** How the gateway proves itself to an upstream's provider was changed: what was refused may be tried again at once. */
+  clientChanged(tx: Tx, upstreamId: string): Promise<void> {
+    return clientChanged(this.#parts, tx, upstreamId);
+  }
+
+  /** Refreshes what was used lately before any call has to wait for it; for a job, every few seconds. */
+  refreshAhead(): Promise<void> {
+    return this.#ahead.run();
+  }
+
+  /** Refreshes what rests, so that its refresh token does not run out unused; for a job, now and then. */
+  keepAlive(): Promise<void> {
+    return keepAlive(this.#parts, (warm) => this.#refresh(warm));
+  }
+
+  /** Resolves when no refresh ahead of calls is under way. */
+  settled(): Promise<void> {
+    return this.#ahead.idle();
+  }
+
+  /** Begins no refresh ahead of calls any more, and waits for all those under way. */
+  async close(): Promise<void> {
+    await this.#ahead.close();
+    await this.#refresher.idle();
   }
 
   /** The names that people give values for changed: rows that lack one are `needs_update`, rows that have all serve again. */
@@ -255,7 +286,7 @@ export class Vault {
   ): Promise<Opened> {
     const place = { owner, upstreamId: upstream.id, account };
     for (let round = 0; round < ROUNDS; round++) {
-      const { warm, reason } = await this.#cache.load(key, () => this.#read(place));
+      const { warm, reason } = await this.#cache.load(key, () => load(this.#parts, place));
       if (reason === "missing" && this.#ownTokens.concerns(owner, upstream)) {
         const retryAfterMs = await this.#ownTokens.begin(owner, upstream);
         if (retryAfterMs !== undefined) return { outcome: "unavailable", retryAfterMs };
@@ -272,7 +303,7 @@ export class Vault {
         );
         continue;
       }
-      const refreshed = await this.#refresher.refresh(warm);
+      const refreshed = await this.#refresh(warm);
       if (refreshed.outcome === "moved") {
         // Another replica may have moved it without our having heard yet. A reading under way is newer: it is joined.
         if (this.#cache.find(key) === warm) this.#cache.drop(key);
@@ -280,41 +311,27 @@ export class Vault {
       }
       warm.refreshAfter = refreshed.refreshAfter;
       if (this.#usable(warm, notGeneration)) return ready(warm, this.#parts.world);
-      return { outcome: "unavailable", retryAfterMs: Math.max(0, refreshed.refreshAfter - this.#now()) };
+      const { refreshAfter, reason: why } = refreshed;
+      const retryAfterMs = Math.max(0, refreshAfter - this.#now());
+      return { outcome: "unavailable", retryAfterMs, ...(why && { reason: why }) };
     }
     return { outcome: "unavailable" };
   }
 
-  async #read({ owner, upstreamId, account }: Place & { account?: string }): Promise<Loaded> {
-    const { db } = this.#parts.database;
-    const row = await (account === undefined
-      ? findDefault(db, { owner, upstreamId })
-      : findRow(db, { owner, upstreamId, account }));
-    if (!row) return { reason: "missing" };
-    if (row.orphaned === 1) return { reason: "orphaned" };
-    if (row.status !== "active") return { reason: row.status };
-    let fault: string | undefined;
-    const secret = openSecret(this.#parts.seal, { id: row.id, owner, upstreamId }, row.sealed, (reason) => {
-      fault = reason;
-    });
-    if (secret?.kind === row.kind) return { warm: warmOf(row, secret) };
-    // Attack rule R11: an alarm and a person who connects again, never a crash and never another value.
-    this.#parts.world.log.error("credential.undecryptable", {
-      credential: row.id,
-      upstream: row.upstream_id,
-      fault,
-    });
-    // A key that is missing from the configuration may come back; only what is damaged is given up.
-    if (fault !== "unknown_key") await failCredential(this.#parts, readCredential(row), "undecryptable");
-    return { reason: row.kind === "oauth" ? "needs_reauth" : "needs_update" };
-  }
-
   /** Fresh, or still valid while its refresh has to wait; and not the generation that was just refused. */
-  #usable({ credential, refreshAt, refreshAfter }: Warm, notGeneration: number | undefined): boolean {
+  #usable(warm: Warm, notGeneration: number | undefined): boolean {
+    const { credential, refreshAt, refreshAfter } = warm;
     if (credential.generation === notGeneration) return false;
     const now = this.#now();
-    if (now < refreshAt) return true;
-    return now < refreshAfter && now < (credential.expiresAt ?? 0);
+    if (now >= refreshAt && !(now < refreshAfter && now < (credential.expiresAt ?? 0))) return false;
+    // Noted here, in memory, because nothing else sees every call.
+    if (warm.firstUsedAt === 0) warm.firstUsedAt = now;
+    warm.usedAt = now;
+    return true;
+  }
+
+  #refresh(warm: Warm): Promise<Refreshed> {
+    return this.#refresher.refresh(warm, this.#worked.has(warm));
   }
 
   #announceLater(binding: Binding): void {
@@ -322,6 +339,10 @@ export class Vault {
   }
 
   #changed({ topic, key }: Change): void {
+    if (topic === EVERYTHING) {
+      this.#labels.clear();
+      this.#cache.clear();
+    }
     if (topic !== "credential") return;
     if (key.startsWith("upstream:")) {
       this.#labels.clear();
@@ -330,6 +351,7 @@ export class Vault {
     }
     this.#labels.drop(key);
     this.#drop(key);
+    this.#refresher.wake(key);
     const given = this.#given.get(defaultKey(key));
     if (!given) return;
     this.#given.delete(defaultKey(key));
@@ -350,34 +372,4 @@ export class Vault {
 /** The key of whichever account is the default, from the key of one of them. */
 function defaultKey(key: string): string {
   return key.slice(0, key.lastIndexOf(":") + 1) + DEFAULT;
-}
-
-function ready({ credential, secret, key }: Warm, world: World): Opened {
-  if (key && secret.kind === "oauth") return bound(credential, secret.accessToken, key, world);
-  return {
-    outcome: "ready",
-    credential,
-    authorize: (headers) => {
-      if (secret.kind === "oauth") headers.authorization = `Bearer ${secret.accessToken.reveal()}`;
-      else
-        for (const [name, value] of Object.entries(secret.headers))
-          headers[name.toLowerCase()] = value.reveal();
-    },
-  };
-}
-
-/** RFC 9449 §7: a token that is bound to a key. The proof is made when the request is sent, for what it is then. */
-function bound(credential: Credential, accessToken: Hidden, key: ProofKey, world: World): Opened {
-  return {
-    outcome: "ready",
-    credential,
-    authorize: (headers) => {
-      const token = accessToken.reveal();
-      headers.authorization = `DPoP ${token}`;
-      proveWith(headers, {
-        prove: (request) => key.proof(world, { ...request, token }),
-        heed: (origin, nonce) => key.heed(origin, nonce),
-      });
-    },
-  };
 }

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sql } from "kysely";
-import { Hidden, openLog } from "../../src/base/index.ts";
+import { Hidden } from "../../src/base/index.ts";
 import { type Database, openDatabase } from "../../src/db/index.ts";
 import { Management } from "../journeys/steps/management.ts";
 import { startProtectedUpstream } from "../journeys/steps/peers.ts";
@@ -10,6 +10,7 @@ import { startModernUpstream } from "../peers/modern-upstream.ts";
 import { startScriptedUpstream } from "../peers/scripted-upstream.ts";
 import { freshPostgresDatabase } from "../postgres/database.ts";
 import { adminToken, startGateway } from "../support/gateway.ts";
+import { watchedLog } from "../support/leavings.ts";
 import { type Sent, Wire } from "./wire.ts";
 
 export const password = "a long password for the contract";
@@ -72,7 +73,7 @@ async function furnish(
     },
   });
   closing.push(() => running.stop());
-  const database = await openDatabase(databaseUrl, openLog("silent"));
+  const database = await openDatabase(databaseUrl, watchedLog());
   closing.push(() => database.close());
   const wire = new Wire(running.url);
   closing.push(() => wire.close());

@@ -1,7 +1,7 @@
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { expect, test } from "vitest";
-import { openLog } from "../../src/base/index.ts";
 import { openDatabase } from "../../src/db/index.ts";
+import { watchedLog } from "../support/leavings.ts";
 import { eventually } from "./steps/eventually.ts";
 import { Management } from "./steps/management.ts";
 import { linkOf, newClient, openWithBearer, textOf } from "./steps/mcp-client.ts";
@@ -60,7 +60,7 @@ journeys("several accounts of one upstream", (stage) => {
     // The oldest that remains.
     expect(textOf(await client.callTool(whoami))).toBe("alice");
 
-    const database = stage.keep(await openDatabase(gateway.options.databaseUrl!, openLog("silent")));
+    const database = stage.keep(await openDatabase(gateway.options.databaseUrl!, watchedLog()));
     await eventually("the audit trail names the accounts of the calls", async () => {
       const lines = await database.db
         .selectFrom("audit")

@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import { expect, test } from "vitest";
-import { openLog } from "../../src/base/index.ts";
 import { type Database, openDatabase } from "../../src/db/index.ts";
+import { watchedLog } from "../support/leavings.ts";
 import { eventually } from "./steps/eventually.ts";
 import { Management } from "./steps/management.ts";
 import { linkOf, openWithBearer, statusFor, textOf } from "./steps/mcp-client.ts";
@@ -257,7 +257,7 @@ journeys("reconciliation", (stage) => {
 
 /** A second handle on the gateway's database. */
 async function openBeside(stage: Stage, gateway: TestGateway): Promise<Database> {
-  return stage.keep(await openDatabase(gateway.options.databaseUrl!, openLog("silent")));
+  return stage.keep(await openDatabase(gateway.options.databaseUrl!, watchedLog()));
 }
 
 /** Re-authenticates up to the provider's answer, which is not yet delivered. */

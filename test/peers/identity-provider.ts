@@ -3,79 +3,17 @@ import type { IncomingMessage } from "node:http";
 import { text } from "node:stream/consumers";
 import { createLocalJWKSet, jwtVerify } from "jose";
 import { type Context, Provider, type StoredToken } from "oidc-provider";
+import { markedSecret } from "../support/marked.ts";
 import { type CannedAnswer, Faults, type Held } from "./faults.ts";
-import { answerInteraction, type InteractionMode } from "./interactions.ts";
+import { answerInteraction } from "./interactions.ts";
 import { type LoopbackServer, startLoopbackServer } from "./loopback-server.ts";
 import { MemoryStore } from "./memory-store.ts";
 import { providerConfiguration, scopesOf } from "./provider-configuration.ts";
 import { emptyCounts, endpointOf, type ServerEndpoint } from "./provider-endpoints.ts";
+import type { AuthorizationServerOptions, TokenRequest, VerifiedToken } from "./provider-options.ts";
 
 export type { ServerEndpoint } from "./provider-endpoints.ts";
-export type WellKnown = "oauth-authorization-server" | "openid-configuration";
-
-export interface AuthorizationServerOptions {
-  /** 0 (default) takes any free port. */
-  port?: number;
-  /** A path in the issuer, for example `/tenant`: the metadata stands at the path-inserted URLs then. */
-  issuerPath?: string;
-  /** RFC 7591; default true. */
-  dynamicRegistration?: boolean;
-  /**
-   * Switches Client ID Metadata Documents on. Called instead of fetching the `https` client id (nothing but loopback
-   * is reachable from a test); answers the document, or undefined for 404.
-   */
-  clientDocument?: (clientId: string) => unknown;
-  /** Clients known beforehand, as RFC 7591 metadata with `client_id` and, where used, `client_secret`. */
-  clients?: Record<string, unknown>[];
-  /** Access tokens for a resource; default "opaque". Tokens without a resource are always opaque. */
-  accessTokens?: "opaque" | "jwt";
-  /** Seconds; default 3600. May be changed later on the returned object. */
-  accessTokenTtl?: number;
-  /** A refresh gives a new refresh token and the old one works no more; default true. */
-  rotateRefreshTokens?: boolean;
-  /** Default true. */
-  refreshTokens?: boolean;
-  /** Scopes of every resource; default `["mcp", "mcp:write"]`. */
-  scopes?: string[];
-  /** What a request without `scope` asks for; default the first of `scopes`. */
-  defaultScope?: string;
-  /** The resources tokens may be for; default every http(s) URL. Others are refused with `invalid_target`. */
-  resources?: string[];
-  /** Wants its nonce in every proof (RFC 9449 §8); default false. */
-  dpopNonce?: boolean;
-  /** RFC 7592; default false. */
-  registrationManagement?: boolean;
-  /** RFC 7009; default true. */
-  revocation?: boolean;
-  /** Which metadata documents exist; default both. */
-  wellKnown?: WellKnown[];
-  /**
-   * "auto" (default): the interaction logs `accountForNextLogin` in and consents by redirects alone.
-   * "page": minimal HTML forms for a real browser.
-   */
-  interaction?: InteractionMode;
-}
-
-export interface TokenRequest {
-  grantType: string;
-  params: Record<string, unknown>;
-  /** The `Authorization` header, where the client sent one. */
-  authorization: string | undefined;
-  /** The status the client got; 0 where the answer was lost. */
-  status: number;
-}
-
-/** What an access token says. */
-export interface VerifiedToken {
-  account: string;
-  clientId: string;
-  scopes: string[];
-  audience: string | undefined;
-  /** Seconds since the epoch. */
-  expiresAt: number;
-  /** The thumbprint of the key that it is bound to (RFC 9449). */
-  jkt?: string;
-}
+export type * from "./provider-options.ts";
 
 /** Starts a real OAuth/OIDC authorization server (`oidc-provider`) on 127.0.0.1. */
 export async function startAuthorizationServer(
@@ -137,6 +75,7 @@ export class AuthorizationServer {
         accessTokenTtl: () => this.accessTokenTtl,
       }),
     );
+    markTokens(this.#provider);
     const issuing = ["access_token", "client_credentials"].flatMap((one) => [
       `${one}.issued`,
       `${one}.saved`,
@@ -192,6 +131,11 @@ export class AuthorizationServer {
   withdrawGrants(): void {
     this.withdrawAccessTokens();
     this.#store.forget("RefreshToken", "Grant", "AuthorizationCode", "Session");
+  }
+
+  /** Clients that registered themselves are not known any more; what they were given is still theirs alone. */
+  withdrawClients(): void {
+    this.#store.forget("Client");
   }
 
   /** What the token says, or undefined when it does not work (unknown, expired, withdrawn, revoked). */
@@ -377,6 +321,26 @@ export class AuthorizationServer {
     }
     if (endpoint === "revocation" && ctx.method === "POST") this.revocations.push({ ...body });
     if (endpoint === "registration" && ctx.method === "POST") this.registrations.push({ ...body });
+  }
+}
+
+/** Whatever it hands out can be recognised wherever it turns up (ST-01). */
+function markTokens(provider: Provider): void {
+  const kinds = [
+    "AccessToken",
+    "AuthorizationCode",
+    "ClientCredentials",
+    "RefreshToken",
+    "RegistrationAccessToken",
+  ];
+  for (const kind of kinds as (keyof Provider)[]) {
+    const { prototype } = provider[kind] as unknown as { prototype: { generateTokenId(): string } };
+    const { generateTokenId } = prototype;
+    prototype.generateTokenId = function () {
+      // Also settles the format of the token.
+      generateTokenId.call(this);
+      return markedSecret();
+    };
   }
 }
 

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { type Context, errors, type StoredToken } from "oidc-provider";
+import { markedSecret } from "../support/marked.ts";
 import type { AuthorizationServerOptions } from "./identity-provider.ts";
 
 export interface Surroundings {
@@ -55,7 +56,10 @@ export function providerConfiguration(
       devInteractions: { enabled: false },
       rpInitiatedLogout: { enabled: false },
       clientCredentials: { enabled: true },
-      registration: { enabled: options.dynamicRegistration !== false },
+      registration: {
+        enabled: options.dynamicRegistration !== false,
+        secretFactory: async () => markedSecret(),
+      },
       registrationManagement: { enabled: options.registrationManagement === true },
       dPoP: {
         enabled: true,

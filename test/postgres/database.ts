@@ -8,6 +8,9 @@ export interface FreshDatabase {
   drop(): Promise<void>;
 }
 
+/** What looks at each of these databases once more before it is dropped. */
+export const beforeDrop: ((url: string) => Promise<void>)[] = [];
+
 /**
  * Creates an empty database with a name of its own on the server of this test run, or on `serverUrl` where given
  * (outside Vitest, for example in the demo).
@@ -20,7 +23,10 @@ export async function freshPostgresDatabase(serverUrl?: string): Promise<FreshDa
   url.pathname = `/${name}`;
   return {
     url: url.href,
-    drop: () => run(server, `drop database if exists ${name} with (force)`),
+    drop: async () => {
+      for (const look of beforeDrop) await look(url.href);
+      await run(server, `drop database if exists ${name} with (force)`);
+    },
   };
 }
 

@@ -1,3 +1,4 @@
+import { availabilityAttacks } from "./attack-cases-availability.ts";
 import { consentAttacks } from "./attack-cases-consent.ts";
 import { upstreamAttacks } from "./attack-cases-upstreams.ts";
 import type { Requirement } from "./requirement.ts";
@@ -11,5 +12,6 @@ export const requirements: readonly Requirement[] = [
   ...wireContractManagement,
   ...consentAttacks,
   ...upstreamAttacks,
+  ...availabilityAttacks,
   ...standards,
 ];

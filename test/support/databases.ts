@@ -1,7 +1,7 @@
 import { afterEach, describe } from "vitest";
-import { openLog } from "../../src/base/index.ts";
 import { type Database, openDatabase } from "../../src/db/index.ts";
 import { freshPostgresDatabase } from "../postgres/database.ts";
+import { watchedLog } from "./leavings.ts";
 
 /** Opens a handle; `url` a second one on a database that is already open (another replica). */
 export type OpenDatabase = (url?: string) => Promise<{ database: Database; url: string }>;
@@ -21,7 +21,7 @@ export function onBothDatabases(
     });
     suite(async (url) => {
       const at = url ?? (kind === "sqlite" ? "sqlite::memory:" : await fresh(closing));
-      const database = await openDatabase(at, openLog("silent"));
+      const database = await openDatabase(at, watchedLog());
       closing.push(() => database.close());
       return { database, url: at };
     }, kind);

@@ -3,8 +3,10 @@ import type { Config } from "../../src/config.ts";
 import { loadConfig } from "../../src/config.ts";
 import { type Listening, listen } from "../../src/listen.ts";
 import { freePort } from "../peers/free-port.ts";
+import { assertNoSecretLeft, examine, watched, watchedLog } from "./leavings.ts";
+import { marked, markedRandom } from "./marked.ts";
 
-export const adminToken = "an-administrator-token-for-tests";
+export const adminToken = marked("an-administrator-token-for-tests");
 
 export interface GatewayOptions {
   /** `sqlite:…` or `postgres://…`; in memory unless told. */
@@ -28,6 +30,8 @@ export interface RunningGateway {
   /** Calls the management API as the administrator; throws when it is refused. */
   admin<T = Record<string, unknown>>(method: string, path: string, body?: unknown): Promise<T>;
   stop(): Promise<void>;
+  /** As when it dies: nobody hears from it any more, and nothing that it had in memory is written. `stop` later tidies up. */
+  drop(): Promise<void>;
 }
 
 /** A whole gateway on a real loopback port, in this process. */
@@ -48,18 +52,30 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Runnin
     },
   });
   options.configure?.(config);
-  const gateway = await openGateway(config, options.now ? { now: options.now } : {});
-  const server: Listening = await listen(gateway, "127.0.0.1", port);
+  const gateway = await openGateway(config, {
+    random: markedRandom,
+    log: watchedLog(),
+    ...(options.now ? { now: options.now } : {}),
+  });
+  const server: Listening = await listen(watched(gateway), "127.0.0.1", port);
   const url = `http://127.0.0.1:${port}`;
+  let listening = true;
+  const drop = async () => {
+    if (listening) await server.stop();
+    listening = false;
+  };
   return {
     url,
     gateway,
     encryptionKey,
     admin: (method, path, body) => callAdmin(url, method, path, body),
     stop: async () => {
-      await server.stop();
+      examine("the metrics", await (await gateway.fetch(new Request(`${url}/metrics`))).text());
+      await drop();
       await gateway.close();
+      assertNoSecretLeft();
     },
+    drop,
   };
 }
 

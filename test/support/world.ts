@@ -1,5 +1,6 @@
-import { randomBytes } from "node:crypto";
-import { type Outbound, openLog, openOutbound, type World } from "../../src/base/index.ts";
+import { type Outbound, openOutbound, type World } from "../../src/base/index.ts";
+import { watchedLog } from "./leavings.ts";
+import { markedRandom } from "./marked.ts";
 
 export interface TestWorld extends World {
   /** Moves the clock forward. */
@@ -11,9 +12,10 @@ export function testWorld(outbound?: Outbound): TestWorld {
   let now = Date.now();
   return {
     now: () => new Date(now),
-    random: (bytes) => randomBytes(bytes),
+    random: markedRandom,
     outbound: outbound ?? openOutbound({ allow: { admin: [], stranger: [] } }),
-    log: openLog("silent"),
+    log: watchedLog(),
+    reach: () => {},
     advance: (ms) => {
       now += ms;
     },

@@ -99,11 +99,13 @@ export async function addProtected(
   admin: Management,
   operator: Administrator,
   peers: Pick<Peers, "upstream">,
+  more: Record<string, unknown> = {},
 ): Promise<string> {
   const pending = await admin.createUpstream({
     name: PROTECTED,
     connection_string: peers.upstream.url,
     auth_type: "per_user_oauth",
+    ...more,
   });
   assert.equal(pending.status, "pending_oauth", JSON.stringify(pending));
   await operator.connect(pending.authorize_url);

@@ -18,6 +18,8 @@ export type DatabaseKind = "sqlite" | "postgres";
 export interface TestGateway extends RunningGateway {
   /** With what it was started; `open` starts it again on the same database and port. */
   options: GatewayOptions;
+  /** Everything that happens by itself now and then, once, now. */
+  runJobs(): Promise<void>;
   /** Stops as on SIGTERM. */
   close(): Promise<void>;
 }
@@ -86,6 +88,7 @@ export class Stage {
       baseUrl: url,
       setupLink: (await gateway.setupLink()) ?? "",
       adminToken,
+      runJobs: () => gateway.runJobs(),
       options: { ...options, encryptionKey, port: Number(new URL(url).port) },
       close,
     });
