@@ -56,9 +56,11 @@ export class DataKeys {
    */
   async check(db: Db, kind: Database["kind"]): Promise<void> {
     if (!(await isPosterns(db, kind))) return;
+    // Before the keys: a replica that starts for the first time beside this one writes them first.
+    const checkValue = await readCheckValue(db);
     const rows = (await hasTable(db, kind, "data_keys")) ? await readKeys(db) : [];
     await this.#take(db, rows);
-    await this.#checkValue(db);
+    if (checkValue) this.#verify(checkValue);
   }
 
   /** Makes keys where there are none yet, and from here on follows what other processes make. Rejects as `check` does. */
@@ -198,9 +200,7 @@ export class DataKeys {
     }
   }
 
-  async #checkValue(db: Db): Promise<void> {
-    const sealed = await readCheckValue(db);
-    if (!sealed) return;
+  #verify(sealed: Uint8Array): void {
     try {
       this.#parts.seal.open(sealed, ["instance", "hash_key"]);
     } catch (error) {

@@ -4,5 +4,5 @@ import { Peer } from "./peer.ts";
 import { serverOfSdk1 } from "./peer-servers.ts";
 import { pinned } from "./revisions.ts";
 
-const peer = new Peer(process.argv[2] ?? "program", "2025-11-25");
+const peer = new Peer(process.argv[2]?.replace("--name=", "") ?? "program", "2025-11-25");
 await serverOfSdk1(peer).connect(pinned(new StdioServerTransport(), peer.revision));

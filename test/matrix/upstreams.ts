@@ -141,7 +141,7 @@ function serveModern(peer: Peer): { serve: Serve; close(): Promise<void> } {
 }
 
 async function program({ name }: UpstreamKind): Promise<Started> {
-  const args = [fileURLToPath(new URL("program.ts", import.meta.url)), name];
+  const args = [fileURLToPath(new URL("program.ts", import.meta.url)), `--name=${name}`];
   return {
     entry: { connection_type: "stdio", stdio_config: { command: process.execPath, args } },
     // It ends with the gateway that started it.
