@@ -28,10 +28,10 @@ beforeAll(async () => {
   http = await startTaskUpstream({ form: "core" });
   old = await SseUpstream.start();
   serveTasks(old);
-  const program = (form: string) => ({ command: process.execPath, args: [script, form] });
+  const program = (form: string) => ({ command: process.execPath, args: [script, `--form=${form}`] });
   const client_configs = [
     { name: "core", connection_type: "stdio", stdio_config: program("core") },
-    { name: "newer", connection_type: "stdio", stdio_config: program("extension") },
+    { name: "extension", connection_type: "stdio", stdio_config: program("extension") },
     { name: "old", connection_type: "sse", connection_string: old.url },
     { name: "http", connection_type: "http", connection_string: http.url },
   ].map((one) => ({ ...one, auth_type: "none", tools_to_execute: ["*"] }));
@@ -161,7 +161,7 @@ test("every replica has read what there is", async () => {
 });
 
 describe("a task of what only one replica has", () => {
-  test.each(["core", "newer", "old"])(
+  test.each(["core", "extension", "old"])(
     "is looked at, and its result had, at any of them: %s",
     async (name) => {
       const call = { name: `${name}-slow_compute`, arguments: { seconds: 0.5, label: "x" } };
@@ -175,7 +175,7 @@ describe("a task of what only one replica has", () => {
     },
   );
 
-  test.each(["core", "newer"])("is answered and cancelled at any of them: %s", async (name) => {
+  test.each(["core", "extension"])("is answered and cancelled at any of them: %s", async (name) => {
     const caps = { elicitation: { form: {} } };
     const make = async () => {
       const call = { name: `${name}-confirm_delete`, arguments: { filename: "f" } };

@@ -3,7 +3,7 @@ import { createInterface } from "node:readline";
 import type { Json } from "./task-jobs.ts";
 import { TaskWire } from "./task-wire.ts";
 
-const [form = "core"] = process.argv.slice(2) as ("core" | "extension")[];
+const form = process.argv[2] === "--form=extension" ? "extension" : "core";
 const wire = new TaskWire();
 const asked = new Map<string, (result: Json) => void>();
 const write = (message: Json) => process.stdout.write(`${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`);
