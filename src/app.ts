@@ -182,11 +182,7 @@ function jobsOf(parts: Parts, { database, sealed, world, clock, outbox, audit, c
 
 /** What was connected during a consent that expired belongs to nobody: it goes, and its provider is told. */
 async function sweepFlows({ vault, issuer }: Parts, database: Database, world: World): Promise<void> {
-  await sweep(database, world, async (expired) => {
-    for (const { id, kind } of expired)
-      if (kind === "consent") await database.transaction((tx) => vault.dropOwner(tx, { mode: "flow", id }));
-  });
-  // Again for what a crash between the two steps above left behind in an earlier run.
+  await sweep(database, world);
   await vault.dropAbandoned();
   await vault.dropOrphaned();
   await issuer.sweep();

@@ -21,5 +21,5 @@ export { NewerSchema } from "./migrate.ts";
 export { type Database, type DatabaseOptions, type Db, openDatabase, type Tx } from "./open.ts";
 export { type Deliverer, type Delivery, Outbox, type Settled } from "./outbox.ts";
 export { databaseSealedColumns, type SealedColumn } from "./sealed-columns.ts";
-export { type Expired, sweep } from "./sweep.ts";
+export { sweep } from "./sweep.ts";
 export type { FlowKind, NewRow, Row, Tables } from "./tables.ts";

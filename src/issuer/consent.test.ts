@@ -117,6 +117,7 @@ onBothDatabases("consent", (open) => {
     expect((await submit()).status).toBe(410);
     expect((await new Tab(gateway).post(SUBMIT, { flow_id: flowId })).status).toBe(410);
     expect((await tab.get(`/oauth/consent?flow_id=${flowId}`)).status).toBe(410);
+    await gateway.vault.dropAbandoned();
     await gateway.issuer.sweep();
     expect(await counts(gateway)).toMatchObject({ grants: 0, credentials: 0 });
   });

@@ -4,7 +4,7 @@ import { CODE_MS } from "./code.ts";
 import type { Ending, Grants } from "./grants.ts";
 import type { IssuerParts } from "./parts.ts";
 
-type Parts = Pick<IssuerParts, "world" | "database" | "vault">;
+type Parts = Pick<IssuerParts, "world" | "database">;
 
 /** Each of these ends in a transaction of its own. */
 const GRANTS_AT_ONCE = 100;
@@ -12,8 +12,7 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 
 /**
  * For jobs.ts, safe on several replicas: ends grants that are over and grants whose code was never redeemed, drops expired
- * tokens and successors past their grace, what was connected in consents that nobody finished, and clients without a
- * grant.
+ * tokens and successors past their grace, and clients without a grant.
  */
 export async function sweepIssued(parts: Parts, grants: Grants, graceMs: number): Promise<void> {
   const { database } = parts;
@@ -22,7 +21,6 @@ export async function sweepIssued(parts: Parts, grants: Grants, graceMs: number)
   await sweepOver(parts, grants, now);
   await deleteInBatches(database, { table: "tokens", key: "hash", where: sql`expires_at <= ${now}` });
   await forgetSuccessors(database, now - graceMs);
-  await sweepUnfinished(parts, now);
   await sweepClients(database, now);
 }
 
@@ -80,33 +78,6 @@ async function forgetSuccessors(database: Database, before: number): Promise<voi
       .executeTakeFirstOrThrow();
     return Number(numUpdatedRows);
   });
-}
-
-/** A consent that expired, however it did: nothing that was connected for it stays (CB-11). */
-async function sweepUnfinished({ database, vault }: Parts, now: number): Promise<void> {
-  await inBatches(async () => {
-    const left = await database.db
-      .selectFrom("credentials")
-      .select("owner_id")
-      .distinct()
-      .where("owner_mode", "=", "flow")
-      .where(({ not, exists, selectFrom }) =>
-        not(
-          exists(
-            selectFrom("flows")
-              .select("flows.id")
-              .whereRef("flows.id", "=", "credentials.owner_id")
-              .where("flows.ended_at", "is", null)
-              .where("flows.expires_at", ">", now),
-          ),
-        ),
-      )
-      .limit(GRANTS_AT_ONCE)
-      .execute();
-    for (const { owner_id: id } of left)
-      await database.transaction((tx) => vault.dropOwner(tx, { mode: "flow", id }));
-    return left.length;
-  }, GRANTS_AT_ONCE);
 }
 
 /**

@@ -22,7 +22,7 @@ export const CLIENT_REFUSED = "client_refused";
  * `refresh_started_at` becomes it, unless an earlier refresh is still without its answer.
  */
 export async function takeLease(
-  parts: VaultParts,
+  parts: Pick<VaultParts, "database">,
   credential: Credential,
   holder: string,
   now: number,

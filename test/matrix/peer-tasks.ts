@@ -19,6 +19,7 @@ export const taskToolsOf = ({ begun, cancelled }: Stay): readonly TaskTool[] => 
     description: "Works for a while",
     taskSupport: "required",
     run: async ({ word }) => {
+      // What it works on; clients wait for its end, however long that takes.
       await new Promise((resolve) => setTimeout(resolve, 30));
       return text(`done ${word}`);
     },

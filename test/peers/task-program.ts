@@ -39,6 +39,7 @@ async function tell(token: unknown, { taskId, ...state }: Json): Promise<void> {
   const { job } = wire.jobs.get(taskId)!;
   for (let progress = 1; !job.isOver; progress++) {
     write({ method: "notifications/progress", params: { progressToken: token, progress } });
+    // Its pace: nobody waits for it.
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
   write({ method: "notifications/tasks/status", params: { ...state, taskId, status: job.status } });
