@@ -66,6 +66,7 @@ journeys("connecting during the consent", (stage) => {
     };
     await expect(stage.signIn(gateway, refusing)).rejects.toThrow();
     expect(await admin.sessions()).toEqual([]);
+    await gateway.runJobs();
     await expect.poll(() => guarded.provider.revocations.length, { timeout: 10_000 }).toBeGreaterThan(0);
   });
 });

@@ -37,7 +37,7 @@ journeys("a client without an account", (stage) => {
     const { gateway, admin, person, upstreamId, guarded } = await stage.household();
     await admin.expect(200, "PUT", `/api/mcp/client/${upstreamId}`, { allow_on_all_virtual_keys: true });
     await gateway.close();
-    await stage.open({
+    const open = await stage.open({
       ...gateway.options,
       configure: ({ settings }) => {
         settings.enforceAuthOnInference = false;
@@ -64,6 +64,7 @@ journeys("a client without an account", (stage) => {
     const { sessions } = await admin.expect(200, "GET", "/api/oauth2/sessions");
     await admin.expect(204, "DELETE", `/api/oauth2/sessions/${sessions[0].id}`);
     expect(await admin.sessions()).toEqual([]);
+    await open.runJobs();
     await expect.poll(() => guarded.provider.revocations.length, { timeout: 10_000 }).toBeGreaterThan(0);
   });
 });

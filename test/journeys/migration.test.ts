@@ -47,7 +47,7 @@ async function household(stage: Stage) {
 
 journeys("a server that names another authorization server than before", (stage) => {
   test("UP-18 sends nobody there until an administrator says so; then everybody connects once more", async () => {
-    const { admin, operator, provider, next, id, client, person, move } = await household(stage);
+    const { gateway, admin, operator, provider, next, id, client, person, move } = await household(stage);
     move();
     // What was given by the old one is refused, so the person is asked, once, and not sent to the new one.
     const link = linkIn(await client.callTool(whoami));
@@ -70,6 +70,7 @@ journeys("a server that names another authorization server than before", (stage)
     // R9: nothing that the one gave reached the other.
     expect(next.tokenRequests.map(({ status }) => status)).toEqual(next.tokenRequests.map(() => 200));
     expect(next.revocations).toEqual([]);
+    await gateway.runJobs();
     await eventually("the old registration is ended", () => provider.deletions.length === 1);
     const { events } = await admin.expect(200, "GET", "/api/audit?event=upstream.reregistered");
     expect(events).toHaveLength(1);

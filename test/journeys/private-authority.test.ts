@@ -84,6 +84,7 @@ journeys("a server with an authority of its own", (stage) => {
 
       await admin.expect(200, "DELETE", `/api/mcp/client/${id}`);
       const isTold = () => upstream.requests.some(({ path }) => path === "/revoke");
+      await gateway.runJobs();
       await eventually("the provider is told", isTold);
     },
   );

@@ -165,6 +165,7 @@ journeys("reconciliation", (stage) => {
     await refusedCall(gateway, at.key.value);
     expect(guarded.upstream.calls("tools/call")).toEqual([]);
     // What the provider handed out meanwhile goes back; with the row's own tokens when the row is gone.
+    await gateway.runJobs();
     await eventually("the audit trail says what became of every token", async () => {
       const lines = await database.db
         .selectFrom("audit")

@@ -132,6 +132,7 @@ journeys("a shared account", (stage) => {
 
     await o.admin.expect(204, "DELETE", `/api/oauth/config/${pending.oauth_config_id}`);
     for (const client of clients) isRefused(await client.callTool(whoami));
+    await o.gateway.runJobs();
     await eventually("the provider is told", () => o.provider.revocations.length > 0);
     expect((await o.entry()).state).toBe("needs_reauth");
   });
@@ -318,6 +319,7 @@ journeys("a client that was registered by hand", (stage) => {
     stage.advance(HOUR_MS - 30_000);
     await everybodyIs("alice", people);
     await o.admin.expect(204, "DELETE", `/api/oauth/config/${pending.oauth_config_id}`);
+    await o.gateway.runJobs();
     await eventually("the provider is told", () => o.provider.revocations.length > 0);
     const grants = o.provider.tokenRequests.map(({ grantType, status }) => [grantType, status]);
     expect(grants).toEqual([
