@@ -8,7 +8,7 @@ import { Management } from "../journeys/steps/management.ts";
 import { startProtectedUpstream } from "../journeys/steps/peers.ts";
 import { startModernUpstream } from "../peers/modern-upstream.ts";
 import { startScriptedUpstream } from "../peers/scripted-upstream.ts";
-import { freshPostgresDatabase } from "../postgres/database.ts";
+import { migratedPostgresDatabase } from "../postgres/database.ts";
 import { adminToken, startGateway } from "../support/gateway.ts";
 import { watchedLog } from "../support/leavings.ts";
 import { type Sent, Wire } from "./wire.ts";
@@ -125,7 +125,7 @@ async function furnish(
 
 async function emptyDatabase(kind: "sqlite" | "postgres", closing: (() => unknown)[]): Promise<string> {
   if (kind === "postgres") {
-    const { url, drop } = await freshPostgresDatabase();
+    const { url, drop } = await migratedPostgresDatabase();
     closing.push(drop);
     return url;
   }

@@ -16,9 +16,17 @@ export const beforeDrop: ((url: string) => Promise<void>)[] = [];
  * (outside Vitest, for example in the demo).
  */
 export async function freshPostgresDatabase(serverUrl?: string): Promise<FreshDatabase> {
-  const server = serverUrl ?? (await providedUrl());
+  return create(serverUrl ?? (await provided("postgresUrl")), "");
+}
+
+/** The same with every table there and no row in any: a copy, which takes less than the migrations do. */
+export async function migratedPostgresDatabase(): Promise<FreshDatabase> {
+  return create(await provided("postgresUrl"), `template ${await provided("postgresTemplate")}`);
+}
+
+async function create(server: string, from: string): Promise<FreshDatabase> {
   const name = `postern_test_${randomBytes(8).toString("hex")}`;
-  await run(server, `create database ${name}`);
+  await run(server, `create database ${name} ${from}`);
   const url = new URL(server);
   url.pathname = `/${name}`;
   return {
@@ -30,10 +38,10 @@ export async function freshPostgresDatabase(serverUrl?: string): Promise<FreshDa
   };
 }
 
-async function providedUrl(): Promise<string> {
+async function provided(name: "postgresUrl" | "postgresTemplate"): Promise<string> {
   // Only here: outside a test run the module cannot be loaded.
   const { inject } = await import("vitest");
-  return inject("postgresUrl");
+  return inject(name);
 }
 
 async function run(server: string, statement: string): Promise<void> {

@@ -2,22 +2,31 @@ import { readdir, readFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import pg from "pg";
 import type { TestProject } from "vitest/node";
+import { openLog } from "../../src/base/index.ts";
+import { openDatabase } from "../../src/db/index.ts";
 import { markerBytes } from "../support/marked.ts";
+import { freshPostgresDatabase } from "./database.ts";
 import { startPostgres } from "./start-postgres.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
     /** The Postgres of this test run; its user may create databases. */
     postgresUrl: string;
+    /** A database there with the newest schema and nothing in it, which nobody is connected with. */
+    postgresTemplate: string;
   }
 }
 
-/** One Postgres for the whole run; each test file makes its own database with `freshPostgresDatabase`. */
+/** One Postgres for the whole run; each test makes its own databases (database.ts). */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const postgres = await startPostgres();
   project.provide("postgresUrl", postgres.url);
+  const template = await freshPostgresDatabase(postgres.url);
+  await (await openDatabase(template.url, openLog("silent"))).close();
+  project.provide("postgresTemplate", new URL(template.url).pathname.slice(1));
   return async () => {
     const found = await secretsInServerFiles(postgres.url);
+    await template.drop();
     await postgres.stop();
     if (found.length > 0)
       throw new Error(`ST-01: secrets in the files of Postgres:\n  ${found.join("\n  ")}`);

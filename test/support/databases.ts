@@ -1,6 +1,6 @@
 import { afterEach, describe } from "vitest";
 import { type Database, openDatabase } from "../../src/db/index.ts";
-import { freshPostgresDatabase } from "../postgres/database.ts";
+import { migratedPostgresDatabase } from "../postgres/database.ts";
 import { watchedLog } from "./leavings.ts";
 
 /** Opens a handle; `url` a second one on a database that is already open (another replica). */
@@ -29,7 +29,7 @@ export function onBothDatabases(
 }
 
 async function fresh(closing: (() => Promise<unknown>)[]): Promise<string> {
-  const { url, drop } = await freshPostgresDatabase();
+  const { url, drop } = await migratedPostgresDatabase();
   closing.push(drop);
   return url;
 }

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe } from "vitest";
 import type { AuthorizationServerOptions } from "../../peers/identity-provider.ts";
-import { freshPostgresDatabase } from "../../postgres/database.ts";
+import { migratedPostgresDatabase } from "../../postgres/database.ts";
 import { adminToken, type GatewayOptions, startGateway } from "../../support/gateway.ts";
 import type { RunningGateway } from "./gateway.ts";
 import { addProtected } from "./main-job.ts";
@@ -126,7 +126,7 @@ export class Stage {
 
   async #database(): Promise<string> {
     if (this.kind === "postgres") {
-      const { url, drop } = await freshPostgresDatabase();
+      const { url, drop } = await migratedPostgresDatabase();
       this.#closing.push(drop);
       return url;
     }
