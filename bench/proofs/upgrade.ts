@@ -23,7 +23,7 @@ import { freePort } from "../../test/peers/free-port.ts";
 import { OAuthPerson } from "../../test/peers/oauth-person.ts";
 import { freshPostgresDatabase } from "../../test/postgres/database.ts";
 import { startPostgres } from "../../test/postgres/start-postgres.ts";
-import { Balancer } from "./balancer.ts";
+import { Balancer } from "../../test/replica-proof/balancer.ts";
 import { ADMIN_TOKEN, BEFORE, type Replica, spawnReplica, started, versionAt } from "./replica.ts";
 import { place, writeSection } from "./results.ts";
 

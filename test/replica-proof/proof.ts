@@ -1,6 +1,5 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
-import { Balancer } from "../../bench/proofs/balancer.ts";
 import { Chance } from "../days/chance.ts";
 import { SimulatedService } from "../days/service.ts";
 import { addUpstream } from "../days/upstream.ts";
@@ -8,6 +7,7 @@ import { Management } from "../journeys/steps/management.ts";
 import { Administrator } from "../journeys/steps/person.ts";
 import { freePort } from "../peers/free-port.ts";
 import { marked } from "../support/marked.ts";
+import { Balancer } from "./balancer.ts";
 import { type CallCount, type Caller, Calls } from "./calls.ts";
 import { BeginAgain, consent, renew } from "./consent.ts";
 import { Replica } from "./replicas.ts";
