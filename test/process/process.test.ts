@@ -44,7 +44,7 @@ it("npm start serves, prints what to do next, and stops cleanly on SIGTERM to np
   await expect(fetch(`${url}/health`)).rejects.toThrow();
 });
 
-it("a call in flight finishes after SIGTERM, and only then does the process end", async () => {
+it("AV-21 nothing new is taken from SIGTERM on; a call in flight finishes, also after a second signal, and only then does the process end", async () => {
   const upstream = await startScriptedUpstream({
     era: "modern",
     tools: [{ name: "wait", inputSchema: { type: "object" } }],
@@ -93,6 +93,8 @@ it("a call in flight finishes after SIGTERM, and only then does the process end"
     await arrived;
     gateway.child.kill("SIGTERM");
     await gateway.says("Stopping");
+    await expect(fetch(`${url}/ready`)).rejects.toThrow();
+    gateway.child.kill("SIGTERM");
     release();
     expect(await readJson(await call)).toMatchObject({ id: 1, result: { content: [{ text: "done" }] } });
     expect(await gateway.exit()).toBe(0);

@@ -187,7 +187,8 @@ export const wireContractManagement: readonly Requirement[] = [
     id: "contract-11-in-flight",
     section: "wire contract 11",
     text: "A call in flight finishes after SIGTERM.",
-    title: "a call in flight finishes after SIGTERM, and only then does the process end",
+    title:
+      "AV-21 nothing new is taken from SIGTERM on; a call in flight finishes, also after a second signal, and only then does the process end",
   },
   {
     id: "contract-11-ignored-keys",
