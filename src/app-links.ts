@@ -12,8 +12,22 @@ import {
 
 /** What must follow an event, in the transaction that causes it (contract section 2, reconciliation). */
 export function linkParts(
-  { users, passwords, running, upstreams, keys, access, virtualMcps, vault, issuer, tools }: Parts,
-  { audit }: Pick<Ground, "audit">,
+  {
+    departed,
+    users,
+    groups,
+    passwords,
+    serviceAccounts,
+    running,
+    upstreams,
+    keys,
+    access,
+    virtualMcps,
+    vault,
+    issuer,
+    tools,
+  }: Parts,
+  { audit, flows }: Pick<Ground, "audit" | "flows">,
 ): void {
   running.listeners.push(async (changed) => {
     if (changed.includes("client.mcp_tool_pins"))
@@ -42,9 +56,12 @@ export function linkParts(
     switchedOff: (tx, user) => passwords.endLinks(tx, user.id),
     deleted: async (tx, user) => {
       await passwords.endLinks(tx, user.id);
+      await departed.note(tx, user.id);
+      await serviceAccounts.release(tx, user.id);
       const owner: Owner = { mode: "user", id: user.id };
       await issuer.revokeGrantsOf(tx, { owner });
       await vault.dropOwner(tx, owner);
+      await flows.end(tx, { owner }, "revoked");
       await keys.deleteOf(tx, user.id);
     },
   });
@@ -58,7 +75,8 @@ export function linkParts(
   virtualMcps.listeners.push({
     deleted: (tx, { slug }) => issuer.revokeGrantsOf(tx, { slug }),
   });
-  access.listeners.push((tx, owner, allowed) => vault.setAccess(tx, owner, allowed));
+  access.listeners.push((tx, changes) => vault.setAccessOf(tx, changes));
+  groups.listeners.push((tx, userIds) => access.usersChanged(tx, userIds));
   vault.connected.push((owner, upstreamId) => tools.connected(owner, upstreamId));
 }
 

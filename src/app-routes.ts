@@ -1,10 +1,19 @@
-import { keyConfigs, userConfigs, virtualKeyRoutes, virtualMcpRoutes } from "./access/index.ts";
+import {
+  groupGifts,
+  keyConfigs,
+  userAccessRoutes,
+  userConfigs,
+  virtualKeyRoutes,
+  virtualMcpRoutes,
+} from "./access/index.ts";
 import { credentialStatus, type Ground, type Parts, visibleUpstreams } from "./app-parts.ts";
 import { auditRoutes } from "./audit/index.ts";
+import { connectionRoutes } from "./connections/index.ts";
 import { frontRoutes, settingRoutes } from "./front/index.ts";
 import type { Route } from "./http/index.ts";
 import { identityRoutes, peopleRoutes, type Recorder } from "./identity/index.ts";
 import { mcpRoutes } from "./mcp/index.ts";
+import { scimRoutes } from "./scim/index.ts";
 import { administratorOwner, discoveryOwner, upstreamRoutes } from "./upstreams/index.ts";
 
 /** Every route there is; each folder's are handed the parts they answer from. */
@@ -14,14 +23,33 @@ export function routesOf(parts: Parts, ground: Ground): Route[] {
   const tokens = parts.apiTokens;
   return [
     ...frontPages(parts, ground),
-    ...identityRoutes({ ...parts, settings, record }),
+    ...identityRoutes({
+      ...parts,
+      settings,
+      record,
+      providers: () => parts.sso.buttons(),
+      localSignIn: ground.config.sso.localSignIn,
+      afterSignOut: (ended) => parts.sso.afterSignOut(ended),
+    }),
+    ...parts.sso.routes(),
     ...settingRoutes({ ...ground, ...parts }),
     ...auditRoutes(ground),
-    ...peopleRoutes({ ...ground, ...parts, tokens, configs: userConfigs(parts), settings, record }),
+    ...scimRoutes({ ...ground, ...parts, settings, record, identityRule: ground.config.scimIdentity }),
+    ...peopleRoutes({
+      ...ground,
+      ...parts,
+      tokens,
+      configs: userConfigs(parts),
+      gifts: groupGifts({ ...ground, ...parts }),
+      settings,
+      record,
+    }),
+    ...userAccessRoutes({ ...ground, ...parts }),
     ...upstreamAdministration(parts, ground),
     ...virtualKeyRoutes({ ...ground, ...parts, settings }),
     ...virtualMcpRoutes({ ...ground, ...parts, settings }),
     ...parts.connect.routes(),
+    ...connectionRoutes({ ...ground, ...parts, settings }),
     ...parts.issuer.routes,
     ...mcpRoutes({
       ...ground,

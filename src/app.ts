@@ -6,10 +6,11 @@ import { linkParts } from "./app-links.ts";
 import { buildParts, type Ground, type Parts } from "./app-parts.ts";
 import { routesOf } from "./app-routes.ts";
 import { Audit, sweepAudit } from "./audit/index.ts";
-import { Clock, openLog, openOutbound, systemWorld, type World } from "./base/index.ts";
+import { Clock, openLog, openOutbound, Problem, systemWorld, type World } from "./base/index.ts";
 import type { Config } from "./config.ts";
+import { BadConfiguration } from "./config-problem.ts";
 import { type Database, Flows, followClock, Outbox, openKeyedHash, sweep } from "./db/index.ts";
-import { mount, RateLimits } from "./http/index.ts";
+import { mount, RateLimits, type Route } from "./http/index.ts";
 import { Guard } from "./identity/index.ts";
 import { type Job, Jobs } from "./jobs.ts";
 import { sweepKept } from "./mcp/index.ts";
@@ -18,6 +19,8 @@ import { reconcileFile } from "./upstreams/index.ts";
 
 /** A whole gateway, not yet listening. */
 export interface Gateway {
+  /** Every route of its folders, for what is generated from them. */
+  readonly routes: readonly Route[];
   fetch(request: Request, bindings?: HttpBindings): Response | Promise<Response>;
   /** Answers requests of the hot path as `node:http` hands them over; false for all others. */
   direct(incoming: IncomingMessage, outgoing: ServerResponse): boolean;
@@ -88,11 +91,23 @@ async function layGround(
 /** Brings the stored upstreams and keys in line with the file, and makes the administrator the environment names. */
 async function readConfiguration(parts: Parts, { config, database, world }: Ground): Promise<void> {
   await parts.running.load();
+  await parts.sso.reconcile();
   await parts.upstreams.load();
   await reconcileFile(parts.upstreams, config.upstreams);
   await reconcileKeyFile({ ...parts, log: world.log }, config.virtualKeys);
-  if (config.admin) await parts.setup.ensureAdmin(config.admin.email, config.admin.password);
+  if (config.admin) await makeAdministrator(parts, config.admin);
   await reconcileVirtualMcpFile({ ...parts, database, log: world.log }, config.virtualMcps);
+  await parts.issuer.endUntrusted();
+}
+
+async function makeAdministrator({ setup }: Parts, admin: NonNullable<Config["admin"]>): Promise<void> {
+  try {
+    await setup.ensureAdmin(admin.email, admin.password);
+  } catch (error) {
+    if (!(error instanceof Problem) || error.kind !== "invalid") throw error;
+    const name = error.param === "email" ? "POSTERN_ADMIN_EMAIL" : "POSTERN_ADMIN_PASSWORD";
+    throw new BadConfiguration(`${name}: ${error.message}`);
+  }
 }
 
 function assemble(parts: Parts, ground: Ground): Gateway {
@@ -109,15 +124,18 @@ function assemble(parts: Parts, ground: Ground): Gateway {
         ? { virtualKeyId: answer.key.id, name: answer.key.name, userId: answer.key.userId }
         : undefined;
     },
+    proveJwt: (token) => parts.jwts.prove(token),
   });
-  const app = mount(routesOf(parts, ground), {
+  const routes = routesOf(parts, ground);
+  const app = mount(routes, {
     world,
     settings: config.settings,
     limits: ground.limits,
-    authenticate: (request, route) => guard.authenticate(request, route),
+    authenticate: (request, route, log) => guard.authenticate(request, route, log),
   });
   const jobs = new Jobs(world.log, database.kind === "postgres" ? database.leases : undefined);
   return {
+    routes,
     fetch: (request, bindings) => app.fetch(request, bindings),
     direct: (incoming, outgoing) => app.direct(incoming, outgoing),
     closeStreams: () => parts.streams.close(),
@@ -176,6 +194,7 @@ function jobsOf(parts: Parts, { database, sealed, world, clock, outbox, audit, c
     { name: "tools.refresh", everyMs: 30 * SECOND, on: "one", run: () => parts.tools.refreshDue() },
     { name: "sessions.sweep", everyMs: 10 * MINUTE, on: "one", run: () => parts.sessions.sweep() },
     { name: "kept.sweep", everyMs: MINUTE, on: "one", run: () => sweepKept(database, world) },
+    { name: "assertions.sweep", everyMs: 10 * MINUTE, on: "one", run: () => parts.spentAssertions.sweep() },
     { name: "flows.sweep", everyMs: MINUTE, on: "one", run: () => sweepFlows(parts, database, world) },
   ];
 }

@@ -1,7 +1,11 @@
 import { z } from "zod";
 import { keyEntry, virtualMcpEntry } from "./access/index.ts";
 import { clientSettings, limitSetting } from "./front/index.ts";
+import { enterpriseAuthorizationConfig, workloadIdentityConfig } from "./issuer/index.ts";
+import { jwtConfig } from "./jwt/index.ts";
 import type { AwsKmsOptions, VaultTransitOptions } from "./keys/index.ts";
+import { scimConfig } from "./scim/index.ts";
+import { ssoConfig } from "./sso/index.ts";
 import { definitionBody, mcpServersBody } from "./upstreams/index.ts";
 
 /** Keys of the product family that this gateway does not act on: accepted, named once in a warning. */
@@ -25,6 +29,7 @@ const upstreamEntry = definitionBody.extend(
 
 const client = z.strictObject({
   enforce_auth_on_inference: clientSettings.enforce_auth_on_inference.default(true),
+  device_authorization: clientSettings.device_authorization.default(true),
   mcp_enable_temp_token_auth: clientSettings.mcp_enable_temp_token_auth.default(false),
   mcp_tool_execution_timeout: clientSettings.mcp_tool_execution_timeout.default(30),
   mcp_tool_sync_interval: clientSettings.mcp_tool_sync_interval.default(10),
@@ -135,11 +140,30 @@ export const fileSchema = z.strictObject({
       ]),
     })
     .prefault({}),
+  people: z
+    .strictObject({
+      session_idle_hours: z
+        .number()
+        .positive()
+        .max(24 * 31)
+        .default(12),
+      session_max_days: z.number().positive().max(366).default(7),
+      breached_passwords_url: z
+        .url({ protocol: /^https?$/ })
+        .endsWith("/")
+        .optional(),
+    })
+    .prefault({}),
   key_providers: z
     .array(keyProvider)
     .min(1, "names no provider")
     .default([{ type: "local" }]),
   client: client.prefault({}),
+  sso: ssoConfig.prefault({}),
+  scim: scimConfig.prefault({}),
+  jwt: jwtConfig.prefault({}),
+  workload_identity: workloadIdentityConfig.prefault({}),
+  enterprise_authorization: enterpriseAuthorizationConfig.prefault({}),
   limits: z
     .strictObject({
       guess: limitSetting.optional(),
@@ -167,8 +191,6 @@ export const fileSchema = z.strictObject({
     "guardrails_config",
     "audit_logs",
     "large_payload_optimization",
-    "jwt",
-    "sso",
   ]),
 });
 

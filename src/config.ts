@@ -20,6 +20,10 @@ import {
 } from "./config-schema.ts";
 import { keyFromFile, parseKeys } from "./encryption-key.ts";
 import { defaultRateLimits } from "./http/index.ts";
+import { type MachineTrust, machineTrust } from "./issuer/index.ts";
+import type { JwtIssuer } from "./jwt/index.ts";
+import type { IdentityRule } from "./scim/index.ts";
+import { type SsoSettings, signInOrigins } from "./sso/index.ts";
 import {
   type DefinitionBody,
   definitionBody,
@@ -51,6 +55,13 @@ export interface Config {
   commands: ReadonlyMap<string, StdioCommand>;
   virtualKeys: KeyEntry[];
   virtualMcps: VirtualMcpEntry[];
+  sso: SsoSettings;
+  /** By which accounts that a provisioning client makes and sign-ins elsewhere are the same people. */
+  scimIdentity?: IdentityRule;
+  /** Whose JWTs are credentials. */
+  jwtIssuers: readonly JwtIssuer[];
+  /** Whose signed statements give machines and companies' clients access. */
+  machines: MachineTrust;
   /** What the file names of what else could change while the gateway runs, as `client.allowed_origins`. */
   given: ReadonlySet<string>;
   /** Known keys that have no effect here, for one warning. */
@@ -103,6 +114,10 @@ export function loadConfig(
     commands: stdioCommands(upstreams, variables),
     virtualKeys: file.governance.virtual_keys,
     virtualMcps: file.mcp.tool_groups,
+    sso: file.sso,
+    scimIdentity: scimIdentity(file),
+    jwtIssuers: file.jwt.issuers,
+    machines: machineTrust(file.workload_identity, file.enterprise_authorization),
     given,
     ignored,
     shown: [],
@@ -139,6 +154,17 @@ function readFile(
   const file = check(fileSchema, resolved, path);
   collectIgnored(resolved, fileSchema, "", ignored);
   return { file, given: namedSettings(resolved as Record<string, object>), ignored };
+}
+
+function scimIdentity({ scim, sso }: ConfigFile): IdentityRule | undefined {
+  if (!scim.identity) return undefined;
+  const { provider: id, attribute } = scim.identity;
+  const provider = sso.providers.find((one) => one.id === id);
+  if (!provider) {
+    const fault = "scim.identity.provider names no provider of sso.providers. Use the id of one of them.";
+    throw new BadConfiguration(fault);
+  }
+  return { provider: `sso:${id}`, issuer: provider.issuer, attribute };
 }
 
 function namedSettings({ client = {}, limits = {} }: Record<string, object>): Set<string> {
@@ -206,6 +232,7 @@ function makeSettings(environment: Environment, file: ConfigFile): Settings {
       (text) => origin(text, "POSTERN_BASE_URL_ALIASES").origin,
     ),
     enforceAuthOnInference: client.enforce_auth_on_inference,
+    deviceAuthorization: client.device_authorization,
     tempTokenAuth: client.mcp_enable_temp_token_auth,
     toolTimeoutMs: client.mcp_tool_execution_timeout * 1000,
     toolSyncIntervalMs: client.mcp_tool_sync_interval * 60_000,
@@ -218,6 +245,10 @@ function makeSettings(environment: Environment, file: ConfigFile): Settings {
     keyGraceMs: client.virtual_key_grace_hours * 60 * 60 * 1000,
     auditRetentionDays: client.audit_retention_days,
     trustedProxies: list(environment.POSTERN_TRUSTED_PROXIES),
+    sessionIdleMs: file.people.session_idle_hours * 60 * 60 * 1000,
+    sessionMaxMs: file.people.session_max_days * DAY_MS,
+    signInOrigins: signInOrigins(file.sso),
+    breachedPasswordsUrl: file.people.breached_passwords_url,
   };
 }
 
@@ -314,6 +345,13 @@ function show(config: Config, environment: Environment, file: ConfigFile): [stri
     ["upstreams in the file", String(config.upstreams.length)],
     ["virtual keys in the file", String(file.governance.virtual_keys.length)],
     ["virtual MCPs in the file", String(file.mcp.tool_groups.length)],
+    ["JWT issuers", file.jwt.issuers.map(({ issuer }) => issuer).join(", ") || "none"],
+    ["sign-in providers", file.sso.providers.map(({ id }) => id).join(", ") || "none"],
+    ["workload identity rules", file.workload_identity.rules.map(({ name }) => name).join(", ") || "none"],
+    [
+      "enterprise authorization",
+      file.enterprise_authorization.issuers.map(({ issuer }) => issuer).join(", ") || "none",
+    ],
   ];
 }
 

@@ -2,6 +2,7 @@ import { Seal, type World } from "./base/index.ts";
 import type { Config } from "./config.ts";
 import { BadConfiguration } from "./config-problem.ts";
 import { type Database, databaseSealedColumns, openDatabase, type SealedColumn } from "./db/index.ts";
+import { identitySealedColumns } from "./identity/index.ts";
 import { issuerSealedColumns } from "./issuer/index.ts";
 import { awsKms, DataKeys, isPosterns, type KeyProvider, LocalKeys, vaultTransit } from "./keys/index.ts";
 import { mcpSealedColumns } from "./mcp/index.ts";
@@ -14,6 +15,7 @@ export const sealedColumns: readonly SealedColumn[] = [
   ...upstreamSealedColumns,
   ...issuerSealedColumns,
   ...mcpSealedColumns,
+  ...identitySealedColumns,
   ...databaseSealedColumns,
 ];
 

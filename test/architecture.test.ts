@@ -9,14 +9,14 @@ const SRC = join(import.meta.dirname, "../src");
 const levels: string[][] = [
   ["base"],
   ["db", "http"],
-  ["keys"],
+  ["keys", "jwt"],
   ["identity"],
-  ["audit"],
+  ["audit", "sso", "scim"],
   ["upstreams"],
   ["access", "vault"],
   ["connect", "relay", "issuer"],
   ["mcp"],
-  ["front"],
+  ["front", "connections"],
 ];
 /** The process itself; these may import every door. */
 const outside = [

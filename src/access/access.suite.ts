@@ -2,8 +2,9 @@ import { testSettings } from "../../test/support/settings.ts";
 import { type TestWorld, testWorld } from "../../test/support/world.ts";
 import { type Owner, Seal } from "../base/index.ts";
 import { type Database, openKeyedHash } from "../db/index.ts";
+import { Groups, Memberships } from "../identity/index.ts";
 import { checkDefinition, Upstreams } from "../upstreams/index.ts";
-import { Access, VirtualKeys, VirtualMcps } from "./index.ts";
+import { Access, groupGifts, VirtualKeys, VirtualMcps } from "./index.ts";
 
 /** What a second replica has in common with the first. */
 export interface Beside {
@@ -18,14 +19,17 @@ export async function start(database: Database, beside?: Beside) {
   const upstreams = new Upstreams({ world, database, seal, settings: testSettings() });
   await upstreams.load();
   const keys = new VirtualKeys({ world, database, hash: await openKeyedHash(database, seal, world) });
-  const access = new Access({ world, database, upstreams, keys });
-  const virtualMcps = new VirtualMcps({ world, database, keys });
+  const memberships = new Memberships(database);
+  const access = new Access({ world, database, upstreams, keys, memberships });
+  const groups = new Groups({ database, world });
+  groups.listeners.push((tx, userIds) => access.usersChanged(tx, userIds));
+  const virtualMcps = new VirtualMcps({ world, database, keys, memberships });
   keys.listeners.push({ changed: (tx, before, after) => access.keyChanged(tx, before, after) });
   upstreams.listeners.push({ changed: (tx, _before, after) => access.upstreamChanged(tx, after.id) });
   const told: { owner: Owner; allowed: string[] }[] = [];
-  access.listeners.push(
-    async (_tx, owner, allowed) => void told.push({ owner, allowed: [...allowed].sort() }),
-  );
+  access.listeners.push(async (_tx, changes) => {
+    for (const { owner, allowed } of changes) told.push({ owner, allowed: [...allowed].sort() });
+  });
   const upstream = (name: string, changes = {}) =>
     upstreams.create(
       checkDefinition({
@@ -52,5 +56,6 @@ export async function start(database: Database, beside?: Beside) {
       .execute();
     return id;
   };
-  return { world, database, seal, upstreams, keys, access, virtualMcps, told, upstream, user };
+  const gifts = groupGifts({ world, database, upstreams });
+  return { world, database, seal, upstreams, keys, access, groups, gifts, virtualMcps, told, upstream, user };
 }

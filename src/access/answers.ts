@@ -41,6 +41,7 @@ export const shownVirtualMcp = z
     accounts: z.record(z.string(), z.string()),
     virtual_key_ids: z.array(z.string()),
     user_ids: z.array(z.string()),
+    group_ids: z.array(z.string()),
     source: z.enum(["api", "file"]),
     created_at: time,
     updated_at: time,

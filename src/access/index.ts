@@ -4,13 +4,15 @@
  * credentials and grants of whoever lost access to vault/ and issuer/ (handed over in app.ts).
  */
 
-export { Access, type AccessListener, type AccessParts, type Subject } from "./access.ts";
+export { Access, type AccessChange, type AccessListener, type AccessParts, type Subject } from "./access.ts";
 export { AnonymousSessions, type AnonymousSessionsParts } from "./anonymous-sessions.ts";
 export { type AllowedTools, decide, type Rules } from "./decide.ts";
 export { reconcileKeyFile } from "./from-file.ts";
+export { groupGifts } from "./group-configs.ts";
 export { type KeyEntry, keyEntry } from "./key-body.ts";
 export { keyConfigs } from "./key-configs.ts";
 export { type KeyRoutesParts, virtualKeyRoutes } from "./routes.ts";
+export { userAccessRoutes } from "./user-access-routes.ts";
 export { userConfigs } from "./user-configs.ts";
 export type { KeyAnswer, KeyConfig, VirtualKey } from "./virtual-key.ts";
 export {

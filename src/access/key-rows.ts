@@ -6,6 +6,9 @@ import type { PresentedKey, VirtualKey } from "./virtual-key.ts";
 export interface KeyFilter {
   ids?: readonly string[];
   userId?: string;
+  userIds?: readonly string[];
+  /** The name or the id. */
+  named?: string;
   /** Part of the name; case does not count. */
   search?: string;
   limit?: number;
@@ -57,11 +60,15 @@ export async function countKeys(db: Db | Tx, filter: KeyFilter): Promise<number>
   return Number(count);
 }
 
-function matching(db: Db | Tx, { ids, userId, search }: KeyFilter) {
+function matching(db: Db | Tx, { ids, userId, userIds, named, search }: KeyFilter) {
   return db
     .selectFrom("virtual_keys")
     .$if(ids !== undefined, (query) => query.where("virtual_keys.id", "in", [...ids!]))
     .$if(userId !== undefined, (query) => query.where("user_id", "=", userId!))
+    .$if(userIds !== undefined, (query) => query.where("user_id", "in", [...userIds!]))
+    .$if(named !== undefined, (query) =>
+      query.where((or) => or.or([or("virtual_keys.name", "=", named!), or("virtual_keys.id", "=", named!)])),
+    )
     .$if(search !== undefined, (query) =>
       query.where(
         sql<boolean>`lower(virtual_keys.name) like ${`%${likeLiteral(search!.toLowerCase())}%`} escape '\\'`,

@@ -4,7 +4,7 @@ import { testSettings } from "../../test/support/settings.ts";
 import { testWorld } from "../../test/support/world.ts";
 import { Seal } from "../base/index.ts";
 import { type Database, openKeyedHash } from "../db/index.ts";
-import { Users } from "../identity/index.ts";
+import { Memberships, Users } from "../identity/index.ts";
 import { checkDefinition, Upstreams } from "../upstreams/index.ts";
 import { Access, userConfigs, VirtualKeys } from "./index.ts";
 
@@ -14,10 +14,12 @@ async function start(database: Database) {
   const upstreams = new Upstreams({ world, database, seal, settings: testSettings() });
   await upstreams.load();
   const keys = new VirtualKeys({ world, database, hash: await openKeyedHash(database, seal, world) });
-  const access = new Access({ world, database, upstreams, keys });
+  const access = new Access({ world, database, upstreams, keys, memberships: new Memberships(database) });
   const users = new Users({ database, world });
   const told: string[][] = [];
-  access.listeners.push(async (_tx, _owner, allowed) => void told.push([...allowed].sort()));
+  access.listeners.push(async (_tx, changes) => {
+    for (const { allowed } of changes) told.push([...allowed].sort());
+  });
   const prepared = await users.prepare({ email: "a@example.com", role: "member" });
   const user = await database.transaction((tx) => users.insert(tx, prepared));
   const upstream = async (name: string, changes = {}) => {

@@ -98,6 +98,12 @@ export class VirtualKeys {
     return judge(await this.#cache.byId(id), this.#world.now().getTime());
   }
 
+  /** The key of this name or id that may be used now; none where a name is another's id. Not from memory. */
+  async named(named: string): Promise<VirtualKey | undefined> {
+    const keys = await readKeys(this.#database.db, { named });
+    return keys.length === 1 && judge(keys[0], this.#world.now().getTime()).ok ? keys[0] : undefined;
+  }
+
   /** The keys of a user, from memory once seen. */
   ofUser(userId: string): Promise<readonly VirtualKey[]> {
     return this.#cache.byUser(userId);
@@ -224,7 +230,7 @@ export class VirtualKeys {
     await tx.deleteFrom("virtual_key_upstreams").where("virtual_key_id", "=", id).execute();
     await tx.deleteFrom("virtual_keys").where("id", "=", id).execute();
     for (const listener of this.listeners) await listener.changed?.(tx, before, undefined);
-    await this.#note(tx, id);
+    await this.#note(tx, before);
   }
 
   /** Whether `value` is the key's own; for the file, whose values are compared at every start. */
@@ -241,7 +247,7 @@ export class VirtualKeys {
     const [after] = await readKeys(tx, { ids: [id] });
     await also?.(tx, after!);
     for (const listener of this.listeners) await listener.changed?.(tx, before, after);
-    await this.#note(tx, id);
+    await this.#note(tx, after!);
     return after!;
   }
 
@@ -302,7 +308,11 @@ export class VirtualKeys {
     }
   }
 
-  #note(tx: Tx, id: string): Promise<void> {
-    return this.#database.changes.note(tx, "virtual_key", id, this.#world.now().getTime());
+  async #note(tx: Tx, { id, userId }: VirtualKey): Promise<void> {
+    const { changes } = this.#database;
+    const now = this.#world.now().getTime();
+    await changes.note(tx, "virtual_key", id, now);
+    // Nobody remembers yet that a new key is this person's.
+    if (userId !== undefined) await changes.note(tx, "access", userId, now);
   }
 }

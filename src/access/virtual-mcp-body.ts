@@ -21,6 +21,7 @@ const optional = {
   accounts: accounts.optional(),
   virtual_key_ids: ids.optional(),
   user_ids: ids.optional(),
+  group_ids: ids.optional(),
   disabled: z.boolean().optional(),
   names: z.enum(["prefixed", "plain"]).optional(),
   listing: z.enum(["full", "search"]).optional(),
@@ -38,7 +39,7 @@ export const virtualMcpPatchBody = z.strictObject({
 });
 export type VirtualMcpPatchBody = z.output<typeof virtualMcpPatchBody>;
 
-/** An entry of `mcp.tool_groups[]` in the configuration file, where ids are not known: keys by name, users by e-mail. */
+/** An entry of `mcp.tool_groups[]` in the configuration file, where ids are not known: keys and groups by name, users by e-mail. */
 export const virtualMcpEntry = z.strictObject({
   name,
   slug: slug.optional(),
@@ -46,6 +47,7 @@ export const virtualMcpEntry = z.strictObject({
   tools: optional.tools,
   accounts: optional.accounts,
   virtual_key_names: z.array(name).max(10_000).optional(),
+  group_names: z.array(name).max(10_000).optional(),
   user_emails: z.array(z.string().max(320)).max(10_000).optional(),
   disabled: optional.disabled,
   names: optional.names,

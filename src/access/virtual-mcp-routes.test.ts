@@ -119,7 +119,7 @@ it.each([
   [{ slug: "a.b", name: "n" }, "invalid_request", "slug"],
   [{ slug: "a/b", name: "n" }, "invalid_request", "slug"],
   [{ slug: "a".repeat(64), name: "n" }, "invalid_request", "slug"],
-  [{ slug: "s", name: "n", group_ids: [] }, "invalid_request", "group_ids"],
+  [{ slug: "s", name: "n", team_ids: [] }, "invalid_request", "team_ids"],
   [
     { slug: "s", name: "n", tools: [{ mcp_client_name: "none" }] },
     "unknown_mcp_client",
@@ -138,6 +138,7 @@ it.each([
   ],
   [{ slug: "s", name: "n", virtual_key_ids: ["vk_none"] }, "unknown_virtual_key", "virtual_key_ids"],
   [{ slug: "s", name: "n", user_ids: ["nobody"] }, "unknown_user", "user_ids"],
+  [{ slug: "s", name: "n", group_ids: ["none"] }, "unknown_group", "group_ids"],
 ])("refuses %j with the field at fault, and stores nothing", async (body, code, param) => {
   const { call, virtualMcps } = await application();
   expect(await call("POST", path, body)).toMatchObject({ status: 400, body: { error: { code, param } } });

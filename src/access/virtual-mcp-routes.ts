@@ -96,6 +96,7 @@ function createRoute(parts: VirtualMcpRoutesParts): Route {
           upstreams: resolveBundle(upstreams, body) ?? [],
           virtualKeyIds: body.virtual_key_ids ?? [],
           userIds: body.user_ids ?? [],
+          groupIds: body.group_ids ?? [],
           source: "api",
         },
         auditLine(audit, "virtual_mcp.created", caller, requestId),
@@ -131,6 +132,7 @@ function updateRoute(parts: VirtualMcpRoutesParts): Route {
             upstreams: resolveBundle(upstreams, body, before),
             virtualKeyIds: body.virtual_key_ids,
             userIds: body.user_ids,
+            groupIds: body.group_ids,
           };
         },
         auditLine(audit, "virtual_mcp.updated", caller, requestId, { fields: Object.keys(body) }),

@@ -17,9 +17,10 @@ export interface Bundle {
   upstreams: { upstreamId: string; tools: readonly string[]; account?: string }[];
   virtualKeyIds: readonly string[];
   userIds: readonly string[];
+  groupIds: readonly string[];
 }
 
-/** Reads virtual MCPs whole, oldest first: four statements, however many there are. */
+/** Reads virtual MCPs whole, oldest first: five statements, however many there are. */
 export async function readVirtualMcps(db: Db | Tx, filter: VirtualMcpFilter): Promise<VirtualMcp[]> {
   const rows = await matching(db, filter)
     .selectAll()
@@ -34,6 +35,7 @@ export async function readVirtualMcps(db: Db | Tx, filter: VirtualMcpFilter): Pr
   const upstreams = Map.groupBy(await of("virtual_mcp_upstreams"), (row) => row.virtual_mcp_id);
   const keys = Map.groupBy(await of("virtual_mcp_keys"), (row) => row.virtual_mcp_id);
   const users = Map.groupBy(await of("virtual_mcp_users"), (row) => row.virtual_mcp_id);
+  const groups = Map.groupBy(await of("virtual_mcp_groups"), (row) => row.virtual_mcp_id);
   return rows.map((row) =>
     toVirtualMcp(row, {
       upstreams: (upstreams.get(row.id) ?? []).map((link) => ({
@@ -43,6 +45,7 @@ export async function readVirtualMcps(db: Db | Tx, filter: VirtualMcpFilter): Pr
       })),
       virtualKeyIds: (keys.get(row.id) ?? []).map((link) => link.virtual_key_id),
       userIds: (users.get(row.id) ?? []).map((link) => link.user_id),
+      groupIds: (groups.get(row.id) ?? []).map((link) => link.group_id),
     }),
   );
 }
@@ -66,7 +69,7 @@ function matching(db: Db | Tx, { ids, search }: VirtualMcpFilter) {
     );
 }
 
-type LinkTable = "virtual_mcp_upstreams" | "virtual_mcp_keys" | "virtual_mcp_users";
+type LinkTable = "virtual_mcp_upstreams" | "virtual_mcp_keys" | "virtual_mcp_users" | "virtual_mcp_groups";
 
 function readLinks<T extends LinkTable>(
   db: Db | Tx,
@@ -80,7 +83,8 @@ function readLinks<T extends LinkTable>(
   return query.execute() as Promise<unknown> as Promise<Row<T>[]>;
 }
 
-function toVirtualMcp(row: Row<"virtual_mcps">, { upstreams, virtualKeyIds, userIds }: Bundle): VirtualMcp {
+function toVirtualMcp(row: Row<"virtual_mcps">, bundle: Bundle): VirtualMcp {
+  const { upstreams, virtualKeyIds, userIds, groupIds } = bundle;
   const sorted = upstreams.toSorted((a, b) => (a.upstreamId < b.upstreamId ? -1 : 1));
   return {
     id: row.id,
@@ -101,6 +105,7 @@ function toVirtualMcp(row: Row<"virtual_mcps">, { upstreams, virtualKeyIds, user
     ),
     virtualKeyIds: new Set(virtualKeyIds.toSorted()),
     userIds: new Set(userIds.toSorted()),
+    groupIds: new Set(groupIds.toSorted()),
     source: row.source,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
@@ -109,7 +114,7 @@ function toVirtualMcp(row: Row<"virtual_mcps">, { upstreams, virtualKeyIds, user
 
 /** Makes these all that hang on the virtual MCP; what is `undefined` stays. The ids must exist. */
 export async function writeBundle(tx: Tx, id: string, bundle: Partial<Bundle>): Promise<void> {
-  const { upstreams, virtualKeyIds, userIds } = bundle;
+  const { upstreams, virtualKeyIds, userIds, groupIds } = bundle;
   if (upstreams) {
     const rows = upstreams.map(({ upstreamId, tools, account }) => ({
       virtual_mcp_id: id,
@@ -130,17 +135,20 @@ export async function writeBundle(tx: Tx, id: string, bundle: Partial<Bundle>): 
     await tx.deleteFrom("virtual_mcp_users").where("virtual_mcp_id", "=", id).execute();
     if (rows.length > 0) await tx.insertInto("virtual_mcp_users").values(rows).execute();
   }
+  if (groupIds) {
+    const rows = groupIds.map((groupId) => ({ virtual_mcp_id: id, group_id: groupId }));
+    await tx.deleteFrom("virtual_mcp_groups").where("virtual_mcp_id", "=", id).execute();
+    if (rows.length > 0) await tx.insertInto("virtual_mcp_groups").values(rows).execute();
+  }
 }
 
+type Counted = "virtual_keys" | "users" | "groups" | "virtual_mcps";
+
 /** Which of these ids do not exist. */
-export async function missing(
-  tx: Db | Tx,
-  table: "virtual_keys" | "users",
-  ids: readonly string[],
-): Promise<string[]> {
+export async function missing(tx: Db | Tx, table: Counted, ids: readonly string[]): Promise<string[]> {
   if (ids.length === 0) return [];
   const rows = await tx
-    .selectFrom<"virtual_keys" | "users">(table)
+    .selectFrom<Counted>(table)
     .select("id")
     .where("id", "in", [...ids])
     .execute();

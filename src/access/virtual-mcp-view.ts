@@ -29,6 +29,7 @@ export function viewVirtualMcp(
     ),
     virtual_key_ids: [...virtualMcp.virtualKeyIds],
     user_ids: [...virtualMcp.userIds],
+    group_ids: [...virtualMcp.groupIds],
     source: virtualMcp.source,
     created_at: new Date(virtualMcp.createdAt).toISOString(),
     updated_at: new Date(virtualMcp.updatedAt).toISOString(),

@@ -22,6 +22,7 @@ export interface VirtualMcp {
   accounts: ReadonlyMap<string, string>;
   virtualKeyIds: ReadonlySet<string>;
   userIds: ReadonlySet<string>;
+  groupIds: ReadonlySet<string>;
   source: "api" | "file";
   createdAt: number;
   updatedAt: number;

@@ -1,5 +1,6 @@
+import { sql } from "kysely";
 import { type Log, Problem } from "../base/index.ts";
-import type { Database } from "../db/index.ts";
+import type { Database, Db } from "../db/index.ts";
 import { ConfigurationFault, type Upstreams } from "../upstreams/index.ts";
 import { plainNamesNeedOne, slugPattern, type VirtualMcp } from "./virtual-mcp.ts";
 import { resolveBundle, type VirtualMcpEntry } from "./virtual-mcp-body.ts";
@@ -96,28 +97,38 @@ function slugOf(name: string): string {
     .slice(0, 63);
 }
 
-/** Keys and users come and go while the file stays: one that is not there is named in the log and attached to nothing. */
+/** Keys, users and groups come and go while the file stays: one that is not there is named in the log and attached to nothing. */
 async function attachments(
   { database: { db }, log }: Parts,
-  { name, virtual_key_names = [], user_emails = [] }: VirtualMcpEntry,
-): Promise<Pick<Bundle, "virtualKeyIds" | "userIds">> {
-  const keys =
-    virtual_key_names.length === 0
-      ? []
-      : await db
-          .selectFrom("virtual_keys")
-          .select(["id", "name"])
-          .where("name", "in", virtual_key_names)
-          .execute();
+  { name, virtual_key_names = [], user_emails = [], group_names = [] }: VirtualMcpEntry,
+): Promise<Pick<Bundle, "virtualKeyIds" | "userIds" | "groupIds">> {
   const emails = user_emails.map((email) => email.trim().toLowerCase());
-  const users =
-    emails.length === 0
-      ? []
-      : await db.selectFrom("users").select(["id", "email"]).where("email", "in", emails).execute();
+  const keys = await idsBy(db, "virtual_keys", "name", virtual_key_names);
+  const users = await idsBy(db, "users", "email", emails);
+  const groups = await idsBy(db, "groups", "name", group_names);
   const missing = [
-    ...virtual_key_names.filter((one) => !keys.some((key) => key.name === one)),
-    ...emails.filter((one) => !users.some((user) => user.email === one)),
+    ...virtual_key_names.filter((one) => !keys.has(one)),
+    ...emails.filter((one) => !users.has(one)),
+    ...group_names.filter((one) => !groups.has(one)),
   ];
   if (missing.length > 0) log.warn("virtual_mcp.not_attached", { name, missing });
-  return { virtualKeyIds: keys.map((key) => key.id), userIds: users.map((user) => user.id) };
+  return {
+    virtualKeyIds: [...keys.values()],
+    userIds: [...users.values()],
+    groupIds: [...groups.values()],
+  };
+}
+
+/** What is there of these, by what the file calls it. */
+async function idsBy(
+  db: Db,
+  table: "virtual_keys" | "users" | "groups",
+  column: "name" | "email",
+  values: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  if (values.length === 0) return new Map();
+  const { rows } = await sql<{ id: string; value: string }>`
+    select id, ${sql.ref(column)} as value from ${sql.table(table)} where ${sql.ref(column)} in (${sql.join([...values])})
+  `.execute(db);
+  return new Map(rows.map(({ id, value }) => [value, id]));
 }

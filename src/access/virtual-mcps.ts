@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import { newId, Problem, type World } from "../base/index.ts";
 import { type Database, EVERYTHING, type Tx } from "../db/index.ts";
+import type { Memberships } from "../identity/index.ts";
 import type { Subject } from "./access.ts";
 import { judge } from "./virtual-key.ts";
 import type { VirtualKeys } from "./virtual-keys.ts";
@@ -24,6 +25,7 @@ export interface VirtualMcpsParts {
   world: World;
   database: Database;
   keys: Pick<VirtualKeys, "ofUser">;
+  memberships: Memberships;
 }
 
 /** What must follow the end of a virtual MCP, in its transaction; handed over in app.ts. */
@@ -34,7 +36,8 @@ export interface VirtualMcpListener {
 /** Work of the caller that belongs into the same transaction (for example its audit line). */
 export type AlsoVirtualMcp = (tx: Tx, virtualMcp: VirtualMcp) => Promise<void>;
 
-export interface NewVirtualMcp extends Bundle {
+export interface NewVirtualMcp extends Omit<Bundle, "groupIds"> {
+  groupIds?: readonly string[];
   slug: string;
   name: string;
   description?: string;
@@ -54,12 +57,14 @@ export class VirtualMcps {
   readonly #world: World;
   readonly #database: Database;
   readonly #keys: Pick<VirtualKeys, "ofUser">;
+  readonly #memberships: Memberships;
   #bySlug: Promise<ReadonlyMap<string, VirtualMcp>> | undefined;
 
-  constructor({ world, database, keys }: VirtualMcpsParts) {
+  constructor({ world, database, keys, memberships }: VirtualMcpsParts) {
     this.#world = world;
     this.#database = database;
     this.#keys = keys;
+    this.#memberships = memberships;
     database.changes.listen(({ topic }) => {
       // A reading that began before is thrown away with it.
       if (topic === "virtual_mcp" || topic === EVERYTHING) this.#bySlug = undefined;
@@ -76,15 +81,19 @@ export class VirtualMcps {
     return (await this.#isAttached(virtualMcp, subject)) ? virtualMcp : undefined;
   }
 
-  /** To the key or to the user it acts as; to a person who signed in also through any key of theirs. */
+  /** To the key, or to the user it acts as or a group of theirs; to a person who signed in also through any key of theirs. */
   async #isAttached(
-    { virtualKeyIds, userIds }: VirtualMcp,
+    { virtualKeyIds, userIds, groupIds }: VirtualMcp,
     { owner, virtualKeyId }: Subject,
   ): Promise<boolean> {
     const keyId = virtualKeyId ?? (owner.mode === "vk" ? owner.id : undefined);
     if (keyId !== undefined && virtualKeyIds.has(keyId)) return true;
     if (owner.mode !== "user") return false;
     if (userIds.has(owner.id)) return true;
+    if (groupIds.size > 0) {
+      const mine = await this.#memberships.of(owner.id);
+      if ([...groupIds].some((id) => mine.has(id))) return true;
+    }
     if (keyId !== undefined || virtualKeyIds.size === 0) return false;
     const now = this.#world.now().getTime();
     const own = await this.#keys.ofUser(owner.id);
@@ -115,7 +124,7 @@ export class VirtualMcps {
     return { virtualMcps: await readVirtualMcps(db, filter), total: await countVirtualMcps(db, filter) };
   }
 
-  /** Throws 409 `slug_taken`, `name_taken`; 400 `unknown_virtual_key`, `unknown_user`, `plain_names_one_upstream`. */
+  /** Throws 409 `slug_taken`, `name_taken`; 400 `unknown_virtual_key`, `unknown_user`, `unknown_group`, `plain_names_one_upstream`. */
   create(given: NewVirtualMcp, also?: AlsoVirtualMcp): Promise<VirtualMcp> {
     const id = newId(this.#world, "vmcp");
     return this.#database.transaction(async (tx) => {
@@ -225,7 +234,15 @@ async function refuseTakenName(tx: Tx, name: string): Promise<void> {
   if (row) throw virtualMcpNameTaken();
 }
 
-async function refuseUnknown(tx: Tx, { virtualKeyIds = [], userIds = [] }: Partial<Bundle>): Promise<void> {
+async function refuseUnknown(
+  tx: Tx,
+  { virtualKeyIds = [], userIds = [], groupIds = [] }: Partial<Bundle>,
+): Promise<void> {
+  if ((await missing(tx, "groups", groupIds)).length > 0) {
+    throw new Problem("invalid", "unknown_group", "There is no group with one of these ids.", {
+      param: "group_ids",
+    });
+  }
   if ((await missing(tx, "virtual_keys", virtualKeyIds)).length > 0) {
     throw new Problem("invalid", "unknown_virtual_key", "There is no virtual key with one of these ids.", {
       param: "virtual_key_ids",

@@ -136,7 +136,7 @@ function eventMatches(event: string) {
   return sql<SqlBool>`event like ${`${likeLiteral(event.slice(0, -1))}%`} escape '\\'`;
 }
 
-/** What they did, by themselves or by a token of theirs, and what happened to what is theirs. */
+/** What they did, by themselves or by a token for them, and what happened to what is theirs. */
 function ownLines(userId: string) {
   const byToken = `user:${userId}/`;
   return [

@@ -136,7 +136,7 @@ function filterOf({ event, mcp_client_id, ...rest }: Query, caller: Principal): 
 }
 
 function personOf(caller: Principal): string {
-  const userId = caller.kind === "user" || caller.kind === "api_token" ? caller.userId : undefined;
+  const userId = caller.kind === "virtual_key" || caller.kind === "admin_token" ? undefined : caller.userId;
   if (userId !== undefined) return userId;
   throw new Problem(
     "forbidden",

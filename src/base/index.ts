@@ -6,6 +6,7 @@
 export { parseAllowList } from "./address.ts";
 export { readBounded } from "./bounded-body.ts";
 export { canonicalJson, fingerprint } from "./canonical-json.ts";
+export { isSigningKey, privateKeyJwt } from "./client-key.ts";
 export { Clock } from "./clock.ts";
 export { type FaultPoint, faultPoints } from "./fault-points.ts";
 export type { Gone } from "./gone.ts";
@@ -48,4 +49,5 @@ export {
   stringifyJson,
 } from "./strict-json.ts";
 export { sameTls, Tls, type TlsSettings } from "./tls.ts";
+export type { Vouched } from "./vouched.ts";
 export { systemTime, systemWorld, type World } from "./world.ts";

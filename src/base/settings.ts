@@ -15,6 +15,8 @@ export interface Settings {
   /** Exact further origins that reach us. */
   aliases: readonly string[];
   enforceAuthOnInference: boolean;
+  /** Whether devices without a browser may ask for access (RFC 8628). */
+  deviceAuthorization: boolean;
   tempTokenAuth: boolean;
   toolTimeoutMs: number;
   toolSyncIntervalMs: number;
@@ -32,4 +34,11 @@ export interface Settings {
   /** 0: audit lines are kept for ever. */
   auditRetentionDays: number;
   trustedProxies: readonly string[];
+  /** Where forms that sign somebody in or out may lead besides here (CSP `form-action`): to providers, and the hosts these pass people on to. */
+  signInOrigins?: readonly string[];
+  /** A dashboard session ends without use, and at the latest. */
+  sessionIdleMs: number;
+  sessionMaxMs: number;
+  /** Where passwords known from breaches are asked after, by the beginning of their hash. */
+  breachedPasswordsUrl?: string;
 }

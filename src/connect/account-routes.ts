@@ -5,14 +5,14 @@ import { json, type Route } from "../http/index.ts";
 import { actorOf, ownerOf, type Principal, route } from "../identity/index.ts";
 import type { Upstream } from "../upstreams/index.ts";
 import { reauthAnswer, shownSession } from "./answers.ts";
-import type { Connect } from "./connect.ts";
+import type { Connect, Started } from "./connect.ts";
 import { type ConnectParts, kindOf } from "./parts.ts";
 import { getSession, refuseOthers, unknownSession } from "./session-routes.ts";
 import { sessionView, startedView } from "./session-view.ts";
 
 const tag = "MCP sessions";
 const wrongLabel = "The label of an account has 1 to 40 lower-case letters, digits, hyphens and underscores.";
-const label = z.string().regex(accountLabel, { error: wrongLabel });
+export const label = z.string().regex(accountLabel, { error: wrongLabel });
 /** More than anybody keeps; a caller who makes labels up must not fill the tables. */
 const MOST_ACCOUNTS = 20;
 
@@ -37,23 +37,50 @@ function connectRoute(parts: ConnectParts, connect: Connect): Route {
     answers: { 200: { description: "Where the person goes", schema: reauthAnswer } },
     handle: async ({ body, caller, requestId }) => {
       const owner = ownIdentity(caller);
-      const upstream = await getUsable(parts, body.mcp_client_id, caller);
+      const upstream = getUsable(parts, body.mcp_client_id, await parts.visible(caller));
       const { account } = body;
-      // An account that is connected between this look and the link is asked about again when the person comes back.
-      const unless = (tx: Tx) => refuseTaken(parts, tx, { owner, upstreamId: upstream.id }, account);
       const by = actorOf(caller);
-      const started = await connect.start(owner, upstream, account ?? "", { replace: true, by, unless });
-      await parts.audit.append(undefined, {
-        event: "session.connect_started",
-        actor: by,
-        owner,
-        upstreamId: upstream.id,
-        requestId,
-        detail: { flow_id: started.flowId, account },
-      });
-      return json(startedView(started));
+      return json(
+        startedView(await startAccount(parts, connect, { owner, upstream, account, by, requestId })),
+      );
     },
   });
+}
+
+export interface NewAccount {
+  owner: Owner;
+  upstream: Upstream;
+  /** Its label; without one it is the first. */
+  account: string | undefined;
+  by: string;
+  requestId: string;
+  /** Where the person goes when it is done: a path of ours. */
+  returnTo?: string;
+}
+
+/** Makes the link behind which an account is connected that is not there yet. Throws 409 `account_exists`. */
+export async function startAccount(
+  parts: ConnectParts,
+  connect: Connect,
+  { owner, upstream, account, by, requestId, returnTo }: NewAccount,
+): Promise<Started> {
+  // An account that is connected between this look and the link is asked about again when the person comes back.
+  const unless = (tx: Tx) => refuseTaken(parts, tx, { owner, upstreamId: upstream.id }, account);
+  const started = await connect.start(owner, upstream, account ?? "", {
+    replace: true,
+    by,
+    unless,
+    returnTo,
+  });
+  await parts.audit.append(undefined, {
+    event: "session.connect_started",
+    actor: by,
+    owner,
+    upstreamId: upstream.id,
+    requestId,
+    detail: { flow_id: started.flowId, account },
+  });
+  return started;
 }
 
 function changeRoute(parts: ConnectParts): Route {
@@ -86,7 +113,7 @@ function changeRoute(parts: ConnectParts): Route {
       const row = await getSession(parts, params.id, caller);
       if (row.kind === "flow") throw unknownSession();
       const owner: Owner = { mode: row.owner_mode, id: row.owner_id };
-      refuseOthers(owner, caller);
+      refuseOthers(row, caller);
       const { account, is_default: isDefault } = body;
       await parts.database.transaction(async (tx) => {
         const outcome = await parts.vault.changeAccount(tx, row.id, { account, isDefault });
@@ -139,7 +166,7 @@ export async function checkLabel(
 }
 
 /** Contract section 1: an administrator's token is nobody who could have an account. */
-function ownIdentity(caller: Principal): Owner {
+export function ownIdentity(caller: Principal): Owner {
   const owner = ownerOf(caller);
   if (owner) return owner;
   throw new Problem(
@@ -149,9 +176,14 @@ function ownIdentity(caller: Principal): Owner {
   );
 }
 
-async function getUsable(parts: ConnectParts, id: string, caller: Principal): Promise<Upstream> {
+/** What takes accounts of single people and is among those that may be used; 404 for everything else. */
+export function getUsable(
+  parts: Pick<ConnectParts, "upstreams">,
+  id: string,
+  allowed: ReadonlySet<string>,
+): Upstream {
   const upstream = parts.upstreams.find(id);
-  const usable = upstream && !upstream.disabled && (await parts.visible(caller)).has(id);
+  const usable = upstream && !upstream.disabled && allowed.has(id);
   if (usable && upstream.perUser && kindOf(upstream) !== undefined) return upstream;
   throw new Problem("not_found", "upstream_not_found", "There is no such service to connect here.", {
     param: "mcp_client_id",

@@ -1,20 +1,15 @@
 import { z } from "zod";
 import { Hidden, Problem } from "../base/index.ts";
-import type { Flow } from "../db/index.ts";
 import { clearCookie, type Route, readCookie, redirect, unrepeated } from "../http/index.ts";
 import { route } from "../identity/index.ts";
-import type { NewSecret, Token } from "../vault/index.ts";
-import { cameBackBefore, remembered } from "./callback-again.ts";
+import { cameBackBefore } from "./callback-again.ts";
 import { redeem } from "./exchange.ts";
-import { notYours, refuseOtherPerson } from "./finisher.ts";
-import { endedLink, type LinkData, linkPath } from "./links.ts";
-import { againPage } from "./pages.ts";
+import { storeToken, type Trip, tryAgain } from "./finish-trip.ts";
+import { notYours, whoFinishes } from "./finisher.ts";
+import { endedLink } from "./links.ts";
 import type { ConnectParts } from "./parts.ts";
 import { stateCookie, type TripData } from "./round-trip.ts";
-import { refuseSwitchedOff, switchedOff } from "./standing.ts";
-import { askFirst, withdrawn } from "./swap.ts";
-
-type Trip = Flow<TripData>;
+import { refuseSwitchedOff } from "./standing.ts";
 
 /** The two ways back from a provider (contract section 6). HEAD and prefetch are answered without effect by http/. */
 export function callbackRoutes(parts: ConnectParts): Route[] {
@@ -49,13 +44,14 @@ export function callbackRoutes(parts: ConnectParts): Route[] {
   ];
 }
 
-async function comeBack(parts: ConnectParts, request: Request, url: URL): Promise<Response> {
+/** What a provider answered, at `url`. Also of an address that the person brought by hand (paste-address.ts). */
+export async function comeBack(parts: ConnectParts, request: Request, url: URL): Promise<Response> {
   const answer = unrepeated(url.searchParams);
   const { state } = answer;
   if (!state) throw notOurs();
   const onward = await cameBackBefore(parts, request, state);
   if (onward !== undefined) return redirect(onward);
-  const waiting = await checkBrowser(parts, request, state);
+  const { waiting, actor } = await checkBrowser(parts, request, state);
   await refuseSwitchedOff(parts, { owner: waiting.owner!, upstreamId: waiting.upstreamId! });
   parts.world.reach("callback.1.state_found");
   const trip = await claim(parts, state);
@@ -64,13 +60,17 @@ async function comeBack(parts: ConnectParts, request: Request, url: URL): Promis
   // The path is part of the answer: an upstream's own redirect URI tells mix-ups apart (UP-04, UP-05).
   if (new URL(data.redirect_uri).pathname !== url.pathname) throw mixUp();
   checkIssuer(parts, answer.iss, data);
-  const response = await finish(parts, trip, answer, url.searchParams);
+  const response = await finish(parts, trip, actor, { answer, parameters: url.searchParams });
   response.headers.append(...clearCookie(stateCookie(parts, state), parts.settings));
   return response;
 }
 
 /** Before anything else: the browser that left is the one that comes back. Otherwise `state` stays unclaimed (CB-15). */
-async function checkBrowser(parts: ConnectParts, request: Request, state: string): Promise<Trip> {
+async function checkBrowser(
+  parts: ConnectParts,
+  request: Request,
+  state: string,
+): Promise<{ waiting: Trip; actor: string }> {
   const found = await parts.flows.peek<TripData>(parts.database.db, "state", {
     handleHash: parts.hash.of("state", state),
   });
@@ -78,8 +78,7 @@ async function checkBrowser(parts: ConnectParts, request: Request, state: string
   if (found.state === "ended" || found.state === "expired") throw endedLink();
   const value = readCookie(request, stateCookie(parts, state));
   if (value === undefined || parts.hash.of("flow_cookie", value) !== found.flow.browserHash) throw notYours();
-  await refuseOtherPerson(parts, request, found.flow.owner!);
-  return found.flow;
+  return { waiting: found.flow, actor: await whoFinishes(parts, request, found.flow.owner!) };
 }
 
 async function claim(parts: ConnectParts, state: string): Promise<Trip> {
@@ -106,8 +105,8 @@ function sharedByOthers(parts: ConnectParts): boolean {
 async function finish(
   parts: ConnectParts,
   trip: Trip,
-  answer: Record<string, string>,
-  parameters: URLSearchParams,
+  actor: string,
+  { answer, parameters }: { answer: Record<string, string>; parameters: URLSearchParams },
 ): Promise<Response> {
   const upstream = parts.upstreams.find(trip.upstreamId!);
   const name = upstream?.name ?? "The service";
@@ -117,7 +116,8 @@ async function finish(
     const sentence = declined
       ? `${name} was not connected, because the request was declined there.`
       : `The sign-in service of ${name} refused the request. Try again; if it stays so, tell your administrator.`;
-    return retry(parts, trip, declined ? "connect_declined" : "connect_failed", sentence, 400);
+    const code = declined ? "connect_declined" : "connect_failed";
+    return tryAgain(parts, trip, { code, sentence, status: 400 });
   }
   if (!answer.code) throw notOurs();
   const authorization = upstream && (await parts.oauth.recorded(upstream));
@@ -126,82 +126,12 @@ async function finish(
   const redeemed = await redeem(parts, authorization, trip.data, { parameters, verifier, proofKey });
   if (!redeemed) throw endedLink();
   parts.world.reach("callback.4.token_received");
-  if (redeemed.outcome === "token") return store(parts, trip, redeemed.token);
+  if (redeemed.outcome === "token") return storeToken(parts, trip, redeemed.token, actor);
   const { outcome } = redeemed;
   const reason = redeemed.outcome === "refused" ? redeemed.error : redeemed.reason;
   parts.world.log.warn("connect.exchange_failed", { upstream: trip.upstreamId, outcome, reason });
-  return retry(
-    parts,
-    trip,
-    "connect_failed",
-    `The sign-in service of ${name} did not complete the connection. Try again.`,
-    502,
-  );
-}
-
-/** Stores only while the link is still pending: whatever took access away or replaced it has ended it (ID-26). */
-async function store(parts: ConnectParts, trip: Trip, token: Token): Promise<Response> {
-  const owner = trip.owner!;
-  const upstreamId = trip.upstreamId!;
-  const secret: NewSecret = {
-    kind: "oauth",
-    ...token,
-    askedScopes: trip.data.scopes,
-    oauthConfigId: trip.data.config_id,
-    issuer: trip.data.issuer,
-  };
-  // Switched off while the provider answered: nothing is stored, and the link stays for when it is on again.
-  const stopped = await switchedOff(parts, { owner, upstreamId });
-  if (stopped) {
-    await parts.database.transaction((tx) => parts.vault.disown(tx, upstreamId, secret, owner));
-    throw stopped;
-  }
-  const stored = await parts.database.transaction(async (tx) => {
-    const asked = await askFirst(parts, tx, trip, secret);
-    if (asked) {
-      parts.world.reach("swap.1.held");
-      return { asked };
-    }
-    const taken = await parts.flows.take<LinkData>(tx, "connect", { id: trip.parentId! }, "connected");
-    parts.world.reach("callback.5.link_taken");
-    const put = taken && (await parts.vault.put(tx, { owner, upstreamId, account: trip.account, secret }));
-    if (!put) {
-      // Nobody wants these tokens any more; the provider is told.
-      await parts.vault.disown(tx, upstreamId, secret, owner);
-      if (taken)
-        await tx.updateTable("flows").set({ outcome: "access_lost" }).where("id", "=", taken.id).execute();
-      return undefined;
-    }
-    const tombstone = { data_json: remembered(taken.data) };
-    await tx.updateTable("flows").set(tombstone).where("id", "=", taken.id).execute();
-    parts.world.reach("callback.6.credential_stored");
-    const detail = { session_id: put.id, generation: put.generation, flow_id: taken.id };
-    const actor = owner.mode === "flow" ? "system" : `${owner.mode}:${owner.id}`;
-    await parts.audit.append(tx, { event: "credential.connected", actor, owner, upstreamId, detail });
-    parts.world.reach("callback.7.audited");
-    return { link: taken };
-  });
-  parts.world.reach("callback.8.committed");
-  if (!stored) throw withdrawn();
-  if (stored.asked) parts.world.reach("swap.2.hold_committed");
-  if (stored.asked) return redirect(stored.asked.path, 303, [stored.asked.cookie]);
-  return redirect(stored.link.data.return_to ?? linkPath(stored.link.id));
-}
-
-async function retry(
-  parts: ConnectParts,
-  trip: Trip,
-  code: string,
-  sentence: string,
-  status: number,
-): Promise<Response> {
-  const found = await parts.flows.peek<LinkData>(parts.database.db, "connect", { id: trip.parentId! });
-  if (found.state !== "pending") throw endedLink();
-  const { return_to } = found.flow.data;
-  if (return_to === null) return againPage({ sentence, again: linkPath(trip.parentId!), status });
-  const back = new URL(return_to, parts.settings.baseUrl);
-  back.searchParams.set("error", code);
-  return redirect(back.pathname + back.search);
+  const sentence = `The sign-in service of ${name} did not complete the connection. Try again.`;
+  return tryAgain(parts, trip, { code: "connect_failed", sentence, status: 502 });
 }
 
 function notOurs(): Problem {

@@ -1,6 +1,10 @@
 import { getRequestListener } from "@hono/node-server";
 import { Browser } from "../../test/peers/browser.ts";
-import { type AuthorizationServer, startAuthorizationServer } from "../../test/peers/identity-provider.ts";
+import {
+  type AuthorizationServer,
+  type AuthorizationServerOptions,
+  startAuthorizationServer,
+} from "../../test/peers/identity-provider.ts";
 import { startLoopbackServer } from "../../test/peers/loopback-server.ts";
 import { startModernUpstream } from "../../test/peers/modern-upstream.ts";
 import type { OpenDatabase } from "../../test/support/databases.ts";
@@ -20,7 +24,7 @@ import {
 } from "../base/index.ts";
 import { type Database, Flows, Outbox } from "../db/index.ts";
 import { cookieName, mount, RateLimits } from "../http/index.ts";
-import { ApiTokens, Guard, identityRoutes, Sessions, Setup, Users } from "../identity/index.ts";
+import { ApiTokens, Guard, identityRoutes, LocalSignIn, Sessions, Setup, Users } from "../identity/index.ts";
 import { checkDefinition, type Upstream, UpstreamOAuth, Upstreams } from "../upstreams/index.ts";
 import { Vault } from "../vault/index.ts";
 import { Connect } from "./index.ts";
@@ -58,9 +62,13 @@ export interface Rig {
   api(path: string, options?: { method?: string; bearer?: string; body?: unknown }): Promise<Response>;
 }
 
-export async function rig(open: OpenDatabase, closing: (() => Promise<unknown>)[]): Promise<Rig> {
+export async function rig(
+  open: OpenDatabase,
+  closing: (() => Promise<unknown>)[],
+  options: AuthorizationServerOptions = {},
+): Promise<Rig> {
   const { database } = await open();
-  const provider = await startAuthorizationServer();
+  const provider = await startAuthorizationServer(options);
   closing.push(() => provider.close());
   const upstreamServer = await startModernUpstream({ protection: { kind: "oauth", provider } });
   closing.push(() => upstreamServer.close());
@@ -137,11 +145,12 @@ async function build({
   const oauth = new UpstreamOAuth({ world, database, seal, settings });
   const keys = new VirtualKeys({ world, database, hash });
   const users = new Users({ database, world });
-  const sessions = new Sessions({ database, world, hash, settings, users });
+  const sessions = new Sessions({ database, world, hash, seal, settings, users });
   const setup = new Setup({ database, flows, hash, settings, world, users, sessions });
   const audit = new Audit({ database, world });
   const vault = new Vault({ world, database, seal, flows, outbox, audit, oauth });
   const limits = new RateLimits(world);
+  const local = new LocalSignIn({ world, database, flows, seal, hash, settings, limits, users });
   const gate = new Map<string, string>();
   const grants = new Map<string, string>();
   const verify: HeaderVerification = { headers: async () => [] };
@@ -159,6 +168,7 @@ async function build({
     oauth,
     virtualKeys: keys,
     visible: async () => new Set(upstreams.all().map(({ id }) => id)),
+    usableBy: async () => new Set(upstreams.all().map(({ id }) => id)),
     verifyHeaders: (upstream, headers) => verify.headers(upstream, headers),
     consentGate: async (_request, flowId, upstreamId) => {
       if (gate.get(upstreamId) !== flowId) throw new Problem("forbidden", "not_allowed", "Not this one.");
@@ -188,7 +198,7 @@ async function build({
     resolveKey,
   });
   const routes = [
-    ...identityRoutes({ users, sessions, setup, settings, record: async () => {} }),
+    ...identityRoutes({ local, sessions, setup, settings, record: async () => {} }),
     ...connect.routes(),
   ];
   const authenticate = guard.authenticate.bind(guard);

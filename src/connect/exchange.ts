@@ -39,7 +39,8 @@ export async function redeem(
   }
 }
 
-function isTheSame(authorization: UpstreamAuthorization, trip: TripData): boolean {
+/** Whether what is known of the provider is what it was when the person left for it. */
+export function isTheSame(authorization: UpstreamAuthorization, trip: TripData): boolean {
   return (
     authorization.configId === trip.config_id &&
     authorization.issuer === trip.issuer &&

@@ -1,5 +1,6 @@
 import { type Owner, Problem } from "../base/index.ts";
 import { cookieName, readCookie } from "../http/index.ts";
+import { looksAfter, type User } from "../identity/index.ts";
 import { spentHere, takesToken } from "./link-token.ts";
 import type { Link } from "./links.ts";
 import type { ConnectParts } from "./parts.ts";
@@ -22,8 +23,7 @@ export async function opener(parts: ConnectParts, request: Request, link: Link):
     case "shared": {
       const signedIn = await parts.sessions.of(request);
       if (!signedIn) return { step: "sign_in" };
-      const fits = owner.mode === "user" ? signedIn.user.id === owner.id : signedIn.user.role === "admin";
-      if (!fits) throw notYours();
+      if (!(await standsFor(parts, signedIn.user, owner))) throw notYours();
       return { step: "proved" };
     }
     case "vk":
@@ -64,15 +64,30 @@ export async function mayFinish(
   return result.ok && result.key.id === link.owner.id;
 }
 
-/** Protocol document §3.3 step 6: still the same person, or still an administrator, not only the same browser. */
-export async function refuseOtherPerson(
-  parts: Pick<ConnectParts, "sessions">,
+/**
+ * Protocol document §3.3 step 6: still the same person, or still an administrator, not only the same browser. Who that is, for
+ * the audit trail: with a service account somebody else than the one whose account it becomes.
+ */
+export async function whoFinishes(
+  parts: Pick<ConnectParts, "sessions" | "database">,
   request: Request,
   owner: Owner,
-): Promise<void> {
-  if (owner.mode !== "user" && owner.mode !== "discovery" && owner.mode !== "shared") return;
+): Promise<string> {
+  if (owner.mode === "flow") return "system";
+  if (owner.mode === "vk" || owner.mode === "session") return `${owner.mode}:${owner.id}`;
   const user = (await parts.sessions.of(request))?.user;
-  if (owner.mode === "user" ? user?.id !== owner.id : user?.role !== "admin") throw notYours();
+  if (!user || !(await standsFor(parts, user, owner))) throw notYours();
+  return `user:${user.id}`;
+}
+
+/** Whether this person's login counts as that of the link: their own, or of a service account they look after (decision 0033). */
+async function standsFor(
+  { database }: Pick<ConnectParts, "database">,
+  user: Pick<User, "id" | "role">,
+  owner: Owner,
+): Promise<boolean> {
+  if (owner.mode !== "user") return user.role === "admin";
+  return user.id === owner.id || looksAfter(database.db, user, owner.id);
 }
 
 export function notYours(): Problem {

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { Problem, sameOwner } from "../base/index.ts";
 import { json, type Route, redirect } from "../http/index.ts";
-import { isAdmin, ownerOf, type Principal, route } from "../identity/index.ts";
+import { isAdmin, looksAfter, ownerOf, type Principal, personOf, route } from "../identity/index.ts";
 import type { Upstream } from "../upstreams/index.ts";
 import { oauthLink, startAnswer } from "./answers.ts";
 import { getUpstream } from "./link-page.ts";
@@ -54,7 +54,7 @@ export function flowRoutes(parts: ConnectParts): Route[] {
       },
       handle: async ({ params, caller }) => {
         const link = await getOAuthLink(parts, params.id, caller);
-        if (!mayStart(link, caller)) throw notYourLink();
+        if (!(await mayStart(parts, link, caller))) throw notYourLink();
         const departure = await depart(parts, link, getUpstream(parts, link));
         return json({ authorize_url: departure.url }, 200, Object.fromEntries([departure.cookie]));
       },
@@ -109,8 +109,11 @@ export async function getVisible(parts: ConnectParts, id: string, caller: Princi
     .where("kind", "=", "connect")
     .executeTakeFirst();
   const own = ownerOf(caller);
-  const isOwn = own !== undefined && row?.owner_mode === own.mode && row.owner_id === own.id;
-  if (!row || row.owner_mode === "flow" || !(isOwn || isAdmin(caller))) throw unknownLink();
+  if (!row?.owner_id || row.owner_mode === "flow") throw unknownLink();
+  const isOwn = own !== undefined && row.owner_mode === own.mode && row.owner_id === own.id;
+  const isVisible =
+    isOwn || isAdmin(caller) || (row.owner_mode === "user" && (await tends(parts, caller, row.owner_id)));
+  if (!isVisible) throw unknownLink();
   return getLink(parts, id);
 }
 
@@ -121,13 +124,24 @@ async function getOAuthLink(parts: ConnectParts, id: string, caller: Principal):
   return link;
 }
 
-/** A `user` link needs that user's login, a key is not enough (contract section 1). */
-export function mayStart(link: Link, caller: Principal): boolean {
-  if (link.owner.mode === "discovery" || link.owner.mode === "shared")
+/**
+ * A `user` link needs that user's login, a key is not enough (contract section 1); of a service account, the login of who
+ * looks after it (decision 0033).
+ */
+export async function mayStart(parts: ConnectParts, { owner }: Link, caller: Principal): Promise<boolean> {
+  if (owner.mode === "discovery" || owner.mode === "shared")
     return caller.kind === "user" && caller.role === "admin";
   const own = ownerOf(caller);
-  if (!own || !sameOwner(own, link.owner)) return false;
-  return link.owner.mode !== "user" || caller.kind === "user";
+  const isOwn = own !== undefined && sameOwner(own, owner);
+  if (owner.mode !== "user") return isOwn;
+  return caller.kind === "user" && (isOwn || (await tends(parts, caller, owner.id)));
+}
+
+/** Whether the caller is a person who looks after this service account. */
+async function tends({ database }: ConnectParts, caller: Principal, accountId: string): Promise<boolean> {
+  const id = personOf(caller);
+  if (id === undefined) return false;
+  return looksAfter(database.db, { id, role: isAdmin(caller) ? "admin" : "member" }, accountId);
 }
 
 export function notYourLink(): Problem {

@@ -68,7 +68,7 @@ export function consentHeaderRoutes(parts: ConnectParts): Route[] {
         const { flowId: parentId, returnTo } = pass;
         const link = await startLink(parts, binding, { parentId, returnTo });
         const here = `${path}?${new URLSearchParams({ mcp_client_id, flow_id })}`;
-        return takeHeaderForm({ parts, link, upstream, form, here, done: returnTo });
+        return takeHeaderForm({ parts, link, upstream, form, here, done: returnTo, actor: "system" });
       },
     }),
   ];

@@ -15,17 +15,17 @@ export interface HeaderForm {
   here: string;
   /** Where a good one leads. */
   done: string;
+  /** Who submits, for the audit line. */
+  actor: string;
 }
 
 /** Takes what a header page posted. What the person can mend comes back to the page; the link stays as it was. */
 export async function takeHeaderForm(taken: HeaderForm): Promise<Response> {
-  const { parts, link, upstream, form, here, done } = taken;
+  const { parts, link, upstream, form, here, done, actor } = taken;
   const given: Record<string, string> = {};
   for (const [name, value] of Object.entries(form)) {
     if (value !== undefined && name.startsWith(fieldPrefix)) given[name.slice(fieldPrefix.length)] = value;
   }
-  const { owner } = link;
-  const actor = owner.mode === "flow" ? "system" : `${owner.mode}:${owner.id}`;
   try {
     await submitHeaders(parts, { link, upstream, given, actor });
   } catch (error) {

@@ -1,7 +1,7 @@
 import { type Html, html, page } from "../http/index.ts";
 import type { Upstream } from "../upstreams/index.ts";
 import { tokenScript } from "./link-token.ts";
-import { type Ask, pageErrors, question, tokenForm } from "./pages.ts";
+import { type Ask, machineNote, pageErrors, question, tokenForm } from "./pages.ts";
 
 /** Form fields that carry a header's value are called this and the header's name. */
 export const fieldPrefix = "header.";
@@ -10,6 +10,8 @@ export interface HeaderPage {
   upstream: Upstream;
   /** Whose values these will be, in words. */
   identity: string;
+  /** The service account that somebody submits them for. */
+  machine?: string;
   /** Where the form goes, with what it carries along. */
   action: string;
   hidden: Readonly<Record<string, string>>;
@@ -40,6 +42,7 @@ ${errorNote(content)}
 <dt>For</dt><dd>${identity}</dd>
 ${client === undefined ? "" : html`<dt>Asked by</dt><dd>${client.name}<small>returns to ${client.host}</small></dd>`}
 </dl>
+${machineNote(content.machine)}
 <form method="post" action="${action}">
 ${Object.entries(hidden).map(([name, value]) => html`<input type="hidden" name="${name}" value="${value}">`)}
 ${names.map((name, index) => input(name, index, content.field))}

@@ -69,7 +69,7 @@ function submitRoute(parts: ConnectParts): Route {
     },
     handle: async ({ params, body, caller }) => {
       const { link, upstream } = await getHeaderLink(parts, params.id, caller);
-      if (!maySubmit(link, caller)) throw notYourLink();
+      if (!(await maySubmit(parts, link, caller))) throw notYourLink();
       const submission = { link, upstream, given: body.headers, actor: actorOf(caller) };
       const { id, updatedAt } = await submitHeaders(parts, submission);
       const updated_at = new Date(updatedAt).toISOString();
@@ -97,8 +97,8 @@ function deleteRoute(parts: ConnectParts): Route {
 }
 
 /** The values that only list the tools are an administrator's, by whatever credential. */
-function maySubmit(link: Link, caller: Principal): boolean {
-  return link.owner.mode === "discovery" ? isAdmin(caller) : mayStart(link, caller);
+async function maySubmit(parts: ConnectParts, link: Link, caller: Principal): Promise<boolean> {
+  return link.owner.mode === "discovery" ? isAdmin(caller) : mayStart(parts, link, caller);
 }
 
 /** A link of another kind is 404 here, like one that does not exist. */

@@ -3,9 +3,12 @@ import { Problem } from "../base/index.ts";
 import { type Route, redirect } from "../http/index.ts";
 import { route } from "../identity/index.ts";
 import type { Upstream } from "../upstreams/index.ts";
-import { mayFinish, type Opener, opener } from "./finisher.ts";
+import { codePlace } from "./code-page.ts";
+import { givesCodes } from "./code-trip.ts";
+import { mayFinish, type Opener, opener, whoFinishes } from "./finisher.ts";
 import { takeHeaderForm } from "./header-form.ts";
 import { headerPage } from "./header-page.ts";
+import { identityOf } from "./link-identity.ts";
 import { spendToken, takesToken } from "./link-token.ts";
 import { getLink, type Link, linkPath } from "./links.ts";
 import { connectedPage, keptPage, linkPage, signInFirstPage } from "./pages.ts";
@@ -80,19 +83,24 @@ async function show(
   const link = await getLink(parts, flowId);
   const upstream = getUpstream(parts, link);
   const who = await opener(parts, request, link);
-  if (who.step === "sign_in") return signInFirstPage(link, upstream);
+  if (who.step === "sign_in") {
+    const { machine } = await identityOf(parts, request, link);
+    return signInFirstPage(link, upstream, machine !== undefined);
+  }
   if (isPerUserHeaders(upstream))
     return showHeaderForm(parts, request, link, { upstream, who, error, field });
-  const { server } = await parts.oauth.prepare(upstream);
+  const authorization = await parts.oauth.prepare(upstream);
+  const { server } = authorization;
   return linkPage({
     link,
     upstream,
-    identity: await describeIdentity(parts, request, link),
+    identity: await identityOf(parts, request, link),
     provider: new URL(server.authorization_endpoint!).origin,
     scopes: await newScopes(parts, link),
     ask: who.step === "ask" ? who.field : undefined,
     takesToken: who.step === "ask" && takesToken(parts, link),
     error,
+    code: givesCodes(authorization) ? codePlace(link.id) : undefined,
   });
 }
 
@@ -113,7 +121,8 @@ async function goOn(
     return again(link.owner.mode === "vk" ? "wrong_key" : "wrong_session");
   if (isPerUserHeaders(upstream)) {
     const here = linkPath(link.id, "headers");
-    return takeHeaderForm({ parts, link, upstream, form, here, done: link.data.return_to ?? here });
+    const actor = await whoFinishes(parts, request, link.owner);
+    return takeHeaderForm({ parts, link, upstream, form, here, done: link.data.return_to ?? here, actor });
   }
   const departure = await depart(parts, link, upstream);
   return redirect(departure.url, 303, [departure.cookie]);
@@ -125,10 +134,11 @@ function showHeaderForm(
   link: Link,
   { upstream, who, error, field }: { upstream: Upstream; who: Opener; error?: string; field?: string },
 ): Promise<Response> {
-  return describeIdentity(parts, request, link).then((identity) =>
+  return identityOf(parts, request, link).then(({ words, machine }) =>
     headerPage({
       upstream,
-      identity,
+      identity: words,
+      machine,
       action: path,
       hidden: { flow: link.id },
       ask: who.step === "ask" ? who.field : undefined,
@@ -156,30 +166,4 @@ export function getUpstream(parts: ConnectParts, link: Link): Upstream {
   const upstream = parts.upstreams.find(link.upstreamId);
   if (upstream && kindOf(upstream) !== undefined) return upstream;
   throw new Problem("gone", "link_ended", "The service of this link is not offered here any more.");
-}
-
-/** Whose account it will be, and which of several. */
-async function describeIdentity(parts: ConnectParts, request: Request, link: Link): Promise<string> {
-  const whose = await describeOwner(parts, request, link);
-  return link.account === "" ? whose : `${whose}, account “${link.account}”`;
-}
-
-async function describeOwner(parts: ConnectParts, request: Request, link: Link): Promise<string> {
-  switch (link.owner.mode) {
-    case "user":
-    case "discovery":
-    case "shared": {
-      const signedIn = await parts.sessions.of(request);
-      const person = signedIn ? `${signedIn.user.name || signedIn.user.email}` : "you";
-      if (link.owner.mode === "shared") return `everybody who may use it here (${person} connects it)`;
-      return link.owner.mode === "user" ? person : `this gateway, to read the tool list (${person})`;
-    }
-    case "vk": {
-      const key = await parts.virtualKeys.find(link.owner.id);
-      return key ? `the virtual key “${key.name}”` : "a virtual key";
-    }
-    case "session":
-    case "flow":
-      return "this app's session, without an account here";
-  }
 }

@@ -1,5 +1,6 @@
 import { type Html, html, page } from "../http/index.ts";
 import type { Upstream } from "../upstreams/index.ts";
+import type { LinkIdentity } from "./link-identity.ts";
 import { tokenScript } from "./link-token.ts";
 import { type Link, linkPath } from "./links.ts";
 import { kindOf } from "./parts.ts";
@@ -14,10 +15,13 @@ export const pageErrors: Record<string, string> = {
   upstream_unavailable: "The service could not be asked just now. Nothing was saved. Try again in a moment.",
   mcp_client_changed: "The service was changed meanwhile. Nothing was saved. Fill in the form again.",
   wrong_session: "That is not the session value this link was made for. Check it and try again.",
+  code_expired: "The code was not used in time. Get a new one.",
+  wrong_address:
+    "That is not an address a sign-in service sends people back to. Copy the whole address and try again.",
   link_token_used: "This link was opened before, and it opens by itself only once.",
 };
 
-function errorNote(code: string | undefined): Html {
+export function errorNote(code: string | undefined): Html {
   if (code === undefined) return html``;
   return html`<p class="error" role="alert">${pageErrors[code] ?? "That did not work. Try again."}</p>`;
 }
@@ -25,8 +29,7 @@ function errorNote(code: string | undefined): Html {
 export interface LinkPage {
   link: Link;
   upstream: Upstream;
-  /** Whose account it will be, in words. */
-  identity: string;
+  identity: LinkIdentity;
   /** The provider's origin, where the button leads. */
   provider: string;
   /** What is asked for beyond what the account was connected with; the service's own words. */
@@ -35,6 +38,8 @@ export interface LinkPage {
   /** The page's script may replace the question by a one-time token from the address. */
   takesToken?: boolean;
   error?: string;
+  /** Where the provider gives codes: the page that shows one. */
+  code?: string;
 }
 
 export type Ask = "vk" | "session" | "token";
@@ -48,29 +53,52 @@ export function linkPage(content: LinkPage): Promise<Response> {
     script: content.takesToken ? tokenScript : undefined,
     // A form's redirects count too, and providers pass people on to sign-in hosts of their own; `https:` covers those.
     formActions: [provider, "https:"],
-    body: html`<h1>${link.owner.mode === "shared" ? `Connect ${upstream.name} for everybody` : `Connect your ${upstream.name} account`}</h1>
+    body: html`<h1>${heading(link, upstream, identity)}</h1>
 ${errorNote(error)}
 <dl class="facts">
 <dt>Service</dt><dd>${upstream.name}<small>${upstream.url.host}</small></dd>
-<dt>For</dt><dd>${identity}</dd>
+<dt>For</dt><dd>${identity.words}</dd>
 <dt>Sign-in at</dt><dd>${host}</dd>
 ${scopes.length > 0 ? html`<dt>New permissions</dt><dd>${scopes.slice(0, MOST_SHOWN).join(", ")}${scopes.length > MOST_SHOWN ? " …" : ""}<small>asked for by ${upstream.name}; what is connected now stays until you agree</small></dd>` : html``}
 </dl>
 <p>Next, you sign in at ${host} and allow this gateway to use ${upstream.name} with your account. Then you come back here.
 You can disconnect at any time.</p>
 ${link.owner.mode === "shared" ? html`<p><strong>Everybody who may use ${upstream.name} here will act as the account you connect.</strong> Use one that is meant for that.</p>` : html``}
+${machineNote(identity.machine)}
 <form method="post" action="${action}">
 <input type="hidden" name="flow" value="${link.id}">
 ${ask ? question(ask) : html``}
 ${ask === "token" ? html`` : html`<div class="actions"><button type="submit">Continue to ${host}</button></div>`}
 </form>
 <p class="fine">Go on only if you asked for this yourself.</p>
+${otherWays(content, host)}
 ${content.takesToken ? tokenForm(link.id) : html``}`,
   });
 }
 
+/** For browsers that cannot be sent to the provider, or not back: on a remote computer, behind a forwarded port. */
+function otherWays({ code }: LinkPage, host: string): Html {
+  return html`<details><summary>Trouble getting to ${host}, or back?</summary>
+${code === undefined ? html`` : html`<p>Does this browser not reach ${host}, or are you signed in there somewhere else? <a href="${code}">Use a code instead</a>.</p>`}
+<p>Did it send you to an address that does not open? Keep that address, come back here and <a href="${pastePath}">paste it</a>.</p>
+</details>`;
+}
+
+function heading({ owner }: Link, { name }: Upstream, { machine }: LinkIdentity): string {
+  if (owner.mode === "shared") return `Connect ${name} for everybody`;
+  return machine === undefined ? `Connect your ${name} account` : `Connect a ${name} account for ${machine}`;
+}
+
+/** Nobody who runs such a script is asked again: what it may do is decided here, by who signs in there. */
+export function machineNote(machine: string | undefined): Html {
+  if (machine === undefined) return html``;
+  return html`<p class="notice">This is <strong>for the service account “${machine}”</strong>, not for you. Every script that uses it will
+act as the account you connect. Use one that is meant for that.</p>`;
+}
+
 const MOST_SHOWN = 12;
 const action = "/workspace/mcp-sessions/auth";
+export const pastePath = "/workspace/mcp-sessions/address";
 
 /** What the page's script fills in and sends; without it, nothing of it shows. */
 export function tokenForm(flowId: string): Html {
@@ -94,10 +122,11 @@ you connected your app.</p>`;
 <p class="hint" id="session-hint">What your app sends as x-bf-mcp-session-id. It shows that this link is yours.</p>`;
 }
 
-export function signInFirstPage(link: Link, upstream: Upstream): Promise<Response> {
+export function signInFirstPage(link: Link, upstream: Upstream, isForMachine: boolean): Promise<Response> {
   const login = `/login?${new URLSearchParams({ return_to: linkPath(link.id, kindOf(upstream)) })}`;
   const isOurs = link.owner.mode === "discovery" || link.owner.mode === "shared";
-  const who = isOurs ? "an administrator" : "the person who asked for it";
+  const person = isForMachine ? "who looks after this service account" : "the person who asked for it";
+  const who = isOurs ? "an administrator" : person;
   return page({
     title: "Sign in first",
     status: 401,

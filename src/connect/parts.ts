@@ -50,6 +50,8 @@ export interface ConnectParts {
   };
   /** The ids of the upstreams that a caller may use. */
   visible(caller: Principal): Promise<ReadonlySet<string>>;
+  /** The same for an identity that is looked after by who calls. */
+  usableBy(owner: Owner): Promise<ReadonlySet<string>>;
   /** Tries header values on the live upstream (relay/). Throws 422 `headers_refused`, or 502 and 504. */
   verifyHeaders(upstream: Upstream, headers: Readonly<Record<string, Hidden>>): Promise<unknown>;
   consentGate: ConsentGate;

@@ -39,14 +39,7 @@ export async function depart(parts: ConnectParts, link: Link, upstream: Upstream
   const state = newSecret(parts.world);
   const browser = newSecret(parts.world);
   const verifier = newSecret(parts.world);
-  const data: TripData = {
-    config_id: authorization.configId,
-    issuer: authorization.issuer,
-    token_endpoint: authorization.server.token_endpoint ?? "",
-    redirect_uri: authorization.redirectUri,
-    iss_promised: authorization.server.authorization_response_iss_parameter_supported === true,
-    scopes,
-  };
+  const data = tripData(authorization, scopes);
   await parts.database.transaction(async (tx) => {
     await extendLink(parts, tx, link, parts.world.now().getTime() + TRIP_MS);
     await parts.flows.end(tx, { kind: "state", parentId: link.id }, "replaced");
@@ -70,8 +63,22 @@ export async function depart(parts: ConnectParts, link: Link, upstream: Upstream
   };
 }
 
+export function tripData(
+  { configId, issuer, server, redirectUri }: UpstreamAuthorization,
+  scopes: string[],
+): TripData {
+  return {
+    config_id: configId,
+    issuer,
+    token_endpoint: server.token_endpoint ?? "",
+    redirect_uri: redirectUri,
+    iss_promised: server.authorization_response_iss_parameter_supported === true,
+    scopes,
+  };
+}
+
 /** Says to administrators as well when the upstream names another authorization server than before. */
-async function currentFor(parts: ConnectParts, upstream: Upstream): Promise<UpstreamAuthorization> {
+export async function currentFor(parts: ConnectParts, upstream: Upstream): Promise<UpstreamAuthorization> {
   try {
     return await parts.oauth.current(upstream);
   } catch (error) {

@@ -2,10 +2,10 @@ import { z } from "zod";
 import { type Owner, Problem } from "../base/index.ts";
 import type { Tx } from "../db/index.ts";
 import { commaList, json, noContent, pageAnswer, pageQuery, type Route } from "../http/index.ts";
-import { actorOf, isAdmin, ownerOf, type Principal, route } from "../identity/index.ts";
+import { actorOf, isAdmin, ownerOf, type Principal, personOf, route } from "../identity/index.ts";
 import { findSession, listSessions, type SessionRow, type SessionScope } from "../vault/index.ts";
 import { reauthAnswer, shownSession } from "./answers.ts";
-import type { Connect } from "./connect.ts";
+import type { Connect, Started } from "./connect.ts";
 import { holdBinding } from "./links.ts";
 import type { ConnectParts } from "./parts.ts";
 import { mayReauth, sessionView, startedView } from "./session-view.ts";
@@ -77,41 +77,58 @@ function reauthRoute(parts: ConnectParts, connect: Connect): Route {
       200: { description: "Where the person goes", schema: reauthAnswer },
       403: { description: "Orphaned, or not the caller's own" },
     },
-    handle: async ({ params, caller, requestId }) => {
-      const row = await getSession(parts, params.id, caller);
-      const owner: Owner = { mode: row.owner_mode, id: row.owner_id };
-      const upstream = parts.upstreams.find(row.upstream_id);
-      if (row.kind === "flow" || !upstream) throw unknownSession();
-      refuseReauth(row, owner, caller);
-      const by = actorOf(caller);
-      // A delete that comes between the look above and the link must not find it made afterwards.
-      const unless = async (tx: Tx) => {
-        if ((await parts.vault.generationOf(tx, owner, upstream.id, row.account)) === 0)
-          throw unknownSession();
-      };
-      const { flowId, url, kind } = await connect.start(owner, upstream, row.account, {
-        replace: true,
-        by,
-        unless,
-        // Contract section 6: only here, never in an MCP answer, and never for a person's own login.
-        withToken: parts.settings.tempTokenAuth && (owner.mode === "vk" || owner.mode === "session"),
-      });
-      await parts.audit.append(undefined, {
-        event: "session.reauth_started",
-        actor: by,
-        owner,
-        upstreamId: upstream.id,
-        requestId,
-        detail: { session_id: row.id, flow_id: flowId },
-      });
-      return json(startedView({ flowId, url, kind }));
-    },
+    handle: async ({ params, caller, requestId }) =>
+      json(startedView(await startReauth(parts, connect, { id: params.id, caller, requestId }))),
   });
 }
 
+export interface Reauth {
+  /** Of the row. */
+  id: string;
+  caller: Principal;
+  requestId: string;
+  /** Where the person goes when it is done: a path of ours. */
+  returnTo?: string;
+}
+
+/** A fresh link for the binding of a row of the list. Throws 403, 404. */
+export async function startReauth(
+  parts: ConnectParts,
+  connect: Connect,
+  { id, caller, requestId, returnTo }: Reauth,
+): Promise<Started> {
+  const row = await getSession(parts, id, caller);
+  const owner: Owner = { mode: row.owner_mode, id: row.owner_id };
+  const upstream = parts.upstreams.find(row.upstream_id);
+  if (row.kind === "flow" || !upstream) throw unknownSession();
+  refuseReauth(row, caller);
+  const by = actorOf(caller);
+  // A delete that comes between the look above and the link must not find it made afterwards.
+  const unless = async (tx: Tx) => {
+    if ((await parts.vault.generationOf(tx, owner, upstream.id, row.account)) === 0) throw unknownSession();
+  };
+  const started = await connect.start(owner, upstream, row.account, {
+    replace: true,
+    by,
+    unless,
+    returnTo,
+    // Contract section 6: only here, never in an MCP answer, and never for a person's own login.
+    withToken: parts.settings.tempTokenAuth && (owner.mode === "vk" || owner.mode === "session"),
+  });
+  await parts.audit.append(undefined, {
+    event: "session.reauth_started",
+    actor: by,
+    owner,
+    upstreamId: upstream.id,
+    requestId,
+    detail: { session_id: row.id, flow_id: started.flowId },
+  });
+  return started;
+}
+
 /** Contract section 2: a `user` row is its person's, and an administrator has no hand in it. */
-export function refuseOthers(owner: Owner, caller: Principal): void {
-  if (mayReauth(owner, caller)) return;
+export function refuseOthers(row: SessionRow, caller: Principal): void {
+  if (mayReauth(row, caller)) return;
   throw new Problem(
     "forbidden",
     "session_of_another_user",
@@ -119,8 +136,8 @@ export function refuseOthers(owner: Owner, caller: Principal): void {
   );
 }
 
-function refuseReauth(row: SessionRow, owner: Owner, caller: Principal): void {
-  refuseOthers(owner, caller);
+function refuseReauth(row: SessionRow, caller: Principal): void {
+  refuseOthers(row, caller);
   if (row.status === "orphaned") {
     throw new Problem(
       "forbidden",
@@ -187,7 +204,7 @@ function scopeOf(caller: Principal): SessionScope {
   if (isAdmin(caller)) return "all";
   const owner = ownerOf(caller);
   if (!owner) throw new Error("a caller who is no administrator and nobody's owner");
-  return owner;
+  return { ...owner, manages: personOf(caller) };
 }
 
 /** What the caller may not see is 404, the same 404 as what does not exist (contract section 1). */

@@ -1,5 +1,5 @@
 import { type Owner, sameOwner } from "../base/index.ts";
-import { ownerOf, type Principal } from "../identity/index.ts";
+import { isAdmin, ownerOf, type Principal, personOf } from "../identity/index.ts";
 import type { SessionRow } from "../vault/index.ts";
 import type { Started } from "./connect.ts";
 
@@ -17,7 +17,7 @@ export function sessionView(row: SessionRow, caller: Principal): Record<string, 
     updated_at: time(row.updated_at),
     expires_at: time(row.expires_at),
     last_refreshed_at: time(row.last_refreshed_at),
-    can_reauth: row.kind !== "flow" && row.status !== "orphaned" && mayReauth(owner, caller),
+    can_reauth: row.kind !== "flow" && row.status !== "orphaned" && mayReauth(row, caller),
     ...identityFields(owner, { user: row.user_name ?? undefined, key: row.key_name ?? undefined }),
     mcp_client: { client_id: row.upstream_id, name: row.upstream_name },
     account: row.account === "" && row.is_default === null ? undefined : row.account,
@@ -33,11 +33,19 @@ export function startedView({ flowId, url, kind }: Omit<Started, "expiresAt">): 
   return kind === "headers" ? { ...started, submit_url: url, kind } : started;
 }
 
-/** Contract section 2: a `user` row is renewed by that user only, an administrator neither. */
-export function mayReauth(owner: Owner, caller: Principal): boolean {
-  if (owner.mode !== "user") return true;
+/**
+ * Contract section 2: a `user` row is renewed by that user only, an administrator neither. A service account has nobody of
+ * its own who could, so who looks after it does (decision 0033).
+ */
+export function mayReauth(
+  row: Pick<SessionRow, "owner_mode" | "owner_id" | "user_kind" | "user_manager_id">,
+  caller: Principal,
+): boolean {
+  if (row.owner_mode !== "user") return true;
   const own = ownerOf(caller);
-  return own !== undefined && sameOwner(own, owner);
+  if (own && sameOwner(own, { mode: "user", id: row.owner_id })) return true;
+  if (row.user_kind !== "service") return false;
+  return isAdmin(caller) || (row.user_manager_id !== null && personOf(caller) === row.user_manager_id);
 }
 
 export function identityFields(

@@ -4,7 +4,7 @@ import type { Flow, Tx } from "../db/index.ts";
 import { clearCookie, cookie, cookieName, type Route, readCookie, redirect } from "../http/index.ts";
 import { route } from "../identity/index.ts";
 import type { Account, Held, HeldData, NewSecret } from "../vault/index.ts";
-import { notYours, refuseOtherPerson } from "./finisher.ts";
+import { notYours, whoFinishes } from "./finisher.ts";
 import { endedLink, type LinkData, linkPath, unknownLink } from "./links.ts";
 import { swapPage } from "./pages.ts";
 import type { ConnectParts } from "./parts.ts";
@@ -116,16 +116,16 @@ async function answer(
   const found = await find(parts, request, flowId);
   // A double click: the first one has done it.
   if (found.state === "answered") return redirect(await placeAfter(parts, request, found.linkId));
-  const { question } = found;
+  const { question, actor } = found;
   const place = { owner: question.owner!, upstreamId: question.upstreamId! };
   if (choice === "replace") await refuseSwitchedOff(parts, place);
-  const link = await (choice === "replace" ? replace(parts, flowId) : keep(parts, flowId));
+  const link = await (choice === "replace" ? replace(parts, flowId, actor) : keep(parts, flowId, actor));
   const response = redirect(link.data.return_to ?? linkPath(link.id));
   response.headers.append(...clearCookie(cookieFor(parts, flowId), parts.settings));
   return response;
 }
 
-type Found = { state: "pending"; question: Question } | { state: "answered"; linkId: string };
+type Found = { state: "pending"; question: Question; actor: string } | { state: "answered"; linkId: string };
 
 /** The question, if this is the browser it was put to and still the same person; throws 403, 404 or 410. */
 async function find(parts: ConnectParts, request: Request, flowId: string): Promise<Found> {
@@ -146,14 +146,14 @@ async function find(parts: ConnectParts, request: Request, flowId: string): Prom
       const value = readCookie(request, cookieFor(parts, flowId));
       if (value === undefined || parts.hash.of("flow_cookie", value) !== found.flow.browserHash)
         throw notYours();
-      await refuseOtherPerson(parts, request, found.flow.owner!);
-      return { state: "pending", question: found.flow };
+      const actor = await whoFinishes(parts, request, found.flow.owner!);
+      return { state: "pending", question: found.flow, actor };
     }
   }
 }
 
 /** One transaction: the question and the link are consumed, and the secret takes the old one's place on its row. */
-async function replace(parts: ConnectParts, flowId: string): Promise<Flow<LinkData>> {
+async function replace(parts: ConnectParts, flowId: string, actor: string): Promise<Flow<LinkData>> {
   const link = await parts.database.transaction(async (tx) => {
     const held = await parts.vault.takeHeld(tx, flowId, "replaced_account");
     if (!held) return undefined;
@@ -167,8 +167,8 @@ async function replace(parts: ConnectParts, flowId: string): Promise<Flow<LinkDa
       return undefined;
     }
     const detail = { session_id: stored.id, generation: stored.generation, flow_id: taken.id };
-    await note(parts, tx, held, "credential.connected", detail);
-    await note(parts, tx, held, "credential.account_replaced", {
+    await note(parts, tx, { ...held, actor }, "credential.connected", detail);
+    await note(parts, tx, { ...held, actor }, "credential.account_replaced", {
       session_id: stored.id,
       from: before.subject,
       to: now.subject,
@@ -182,12 +182,12 @@ async function replace(parts: ConnectParts, flowId: string): Promise<Flow<LinkDa
 }
 
 /** One transaction: the question and the link are consumed, the new tokens are given up, the row is as it was. */
-async function keep(parts: ConnectParts, flowId: string): Promise<Flow<LinkData>> {
+async function keep(parts: ConnectParts, flowId: string, actor: string): Promise<Flow<LinkData>> {
   const link = await parts.database.transaction(async (tx) => {
     const held = await parts.vault.takeHeld(tx, flowId, "kept");
     if (!held) return undefined;
     await parts.vault.disown(tx, held.upstreamId, held.secret, held.owner);
-    await note(parts, tx, held, "credential.account_kept", {
+    await note(parts, tx, { ...held, actor }, "credential.account_kept", {
       kept: held.before.subject,
       refused: held.now.subject,
     });
@@ -212,16 +212,15 @@ async function giveUp(parts: ConnectParts, tx: Tx, flowId: string, held: Held): 
 function note(
   parts: ConnectParts,
   tx: Tx,
-  { owner, upstreamId }: Held,
+  { owner, upstreamId, actor }: Held & { actor: string },
   event: string,
   detail: Record<string, unknown>,
 ): Promise<void> {
-  const actor = owner.mode === "flow" ? "system" : `${owner.mode}:${owner.id}`;
   return parts.audit.append(tx, { event, actor, owner, upstreamId, detail });
 }
 
 /** Where the first of two clicks led: the consent, whose gate looks at the browser again, or the page of the link. */
-async function placeAfter(parts: ConnectParts, request: Request, linkId: string): Promise<string> {
+export async function placeAfter(parts: ConnectParts, request: Request, linkId: string): Promise<string> {
   const row = await parts.database.db
     .selectFrom("flows")
     .select(["owner_mode", "owner_id", "upstream_id"])

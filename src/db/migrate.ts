@@ -20,6 +20,7 @@ import * as refresh from "./migrations/0021-refresh.ts";
 import * as leases from "./migrations/0022-leases.ts";
 import * as dataKeys from "./migrations/0024-data-keys.ts";
 import * as restores from "./migrations/0025-restores.ts";
+import * as identities from "./migrations/0026-identities.ts";
 import type { Tables } from "./tables.ts";
 
 /** Append-only and forward-only: a landed migration is never edited. */
@@ -44,6 +45,7 @@ function migrations(columns: initial.Columns): Record<string, Migration> {
     "0022-leases": { up: (db) => leases.up(db, columns) },
     "0025-restores": { up: (db) => restores.up(db, columns) },
     "0024-data-keys": { up: (db) => dataKeys.up(db, columns) },
+    "0026-identities": { up: (db) => identities.up(db, columns) },
   };
 }
 

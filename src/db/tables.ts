@@ -1,12 +1,26 @@
 import type { Generated, Insertable, Selectable } from "kysely";
 import type { OwnerMode } from "../base/index.ts";
+import type {
+  ApiTokensTable,
+  DashboardSessionsTable,
+  GroupMembersTable,
+  GroupsTable,
+  GroupUpstreamsTable,
+  PasskeysTable,
+  SpentAssertionsTable,
+  TotpSecretsTable,
+  UserIdentitiesTable,
+  UsersTable,
+  UserUpstreamsTable,
+  VirtualMcpGroupsTable,
+} from "./people-tables.ts";
 import type { OAuthConfigsTable, ToolVersionsTable, UpstreamsTable } from "./upstream-tables.ts";
 
 /*
  * The document of data at rest. Times are milliseconds since 1970 (UTC). Booleans are 0 or 1. `*_json` columns hold
  * JSON text without secrets. `sealed*` columns are AES-256-GCM ciphertexts bound to table, row, owner and upstream
  * (base/seal.ts). `*_hash` columns are keyed hashes of bearer values (base/hash.ts); the values are stored nowhere.
- * The tables of the servers behind us are in upstream-tables.ts.
+ * The tables of people are in people-tables.ts, those of the servers behind us in upstream-tables.ts.
  */
 export interface Tables {
   instance: InstanceTable;
@@ -18,6 +32,13 @@ export interface Tables {
   audit: AuditTable;
   users: UsersTable;
   dashboard_sessions: DashboardSessionsTable;
+  user_identities: UserIdentitiesTable;
+  passkeys: PasskeysTable;
+  totp_secrets: TotpSecretsTable;
+  spent_assertions: SpentAssertionsTable;
+  groups: GroupsTable;
+  group_members: GroupMembersTable;
+  group_upstreams: GroupUpstreamsTable;
   user_upstreams: UserUpstreamsTable;
   api_tokens: ApiTokensTable;
   settings: SettingsTable;
@@ -30,6 +51,7 @@ export interface Tables {
   virtual_mcp_upstreams: VirtualMcpUpstreamsTable;
   virtual_mcp_keys: VirtualMcpKeysTable;
   virtual_mcp_users: VirtualMcpUsersTable;
+  virtual_mcp_groups: VirtualMcpGroupsTable;
   anonymous_sessions: AnonymousSessionsTable;
   credentials: CredentialsTable;
   clients: ClientsTable;
@@ -105,8 +127,25 @@ interface FlowsTable {
   outcome: string | null;
 }
 
-/** `password`: a link by which its owner chooses a new one. `swap`: a secret of another account than before, held until its person says which one counts. */
-export type FlowKind = "consent" | "code" | "connect" | "state" | "setup" | "swap" | "password";
+/**
+ * `password`: a link by which its owner chooses a new one. `swap`: a secret of another account than before, held until its
+ * person says which one counts. `sign_in`: a round trip to a sign-in provider. `second_factor`: a proved password that waits
+ * for a code. `passkey`: a WebAuthn challenge. `device` and `user_code`: a device authorization and the code its person types
+ * (RFC 8628), the second a child of the first.
+ */
+export type FlowKind =
+  | "consent"
+  | "code"
+  | "connect"
+  | "state"
+  | "setup"
+  | "swap"
+  | "password"
+  | "sign_in"
+  | "second_factor"
+  | "passkey"
+  | "device"
+  | "user_code";
 
 /** Effects elsewhere that must happen after a local change (RFC 7009 revocations), retried with back-off. */
 interface OutboxTable {
@@ -130,47 +169,6 @@ interface AuditTable {
   upstream_id: string | null;
   request_id: string | null;
   detail_json: string;
-}
-
-interface UsersTable {
-  id: string;
-  email: string;
-  name: string;
-  password_hash: string | null;
-  role: "admin" | "member";
-  is_active: number;
-  created_at: number;
-  updated_at: number;
-}
-
-interface DashboardSessionsTable {
-  id: string;
-  token_hash: string;
-  user_id: string;
-  created_at: number;
-  last_seen_at: number;
-  expires_at: number;
-}
-
-/** What a person may use by name. `tools_json`: a list of original tool names, or `["*"]`. */
-interface UserUpstreamsTable {
-  user_id: string;
-  upstream_id: string;
-  tools_json: string;
-}
-
-/** Management API tokens. Without `user_id`: made with POSTERN_ADMIN_TOKEN and nobody's. */
-interface ApiTokensTable {
-  id: string;
-  name: string;
-  token_hash: string;
-  token_tail: string;
-  user_id: string | null;
-  role: "admin" | "member";
-  scopes_json: string;
-  expires_at: number | null;
-  last_used_at: number | null;
-  created_at: number;
 }
 
 /** Settings changed while the gateway runs, by their path in the configuration file; the file wins over them. */
@@ -295,8 +293,9 @@ interface CredentialsTable {
 /** A client that somebody approved at least once, or that an administrator registered. */
 interface ClientsTable {
   id: string;
-  kind: "dcr" | "cimd" | "static";
-  /** The wire `client_id`; sealed metadata for `dcr`, hence looked up by hash. */
+  /** `workload`: no client at all, but what the grants of a rule of the configuration file hang on. */
+  kind: "dcr" | "cimd" | "static" | "workload";
+  /** The wire `client_id`; sealed metadata for `dcr`, hence looked up by hash. Of a `workload` rule: all it says. */
   client_id_hash: string;
   name: string;
   redirect_uris_json: string;
@@ -314,6 +313,7 @@ interface GrantsTable {
   virtual_key_id: string | null;
   /** Keyed hash of the browser's grant cookie (session grants finish their own flows with it). */
   browser_hash: string | null;
+  /** Where the client was answered; without a browser in between, the name of the grant type, and of an ID-JAG its issuer. */
   redirect_uri: string;
   scope: string;
   resource: string;

@@ -29,6 +29,7 @@ export function mcpUrl(settings: Settings): string {
 export function homePage(view: HomeView): Promise<Response> {
   return page({
     title: "Running",
+    formActions: [...(view.settings.signInOrigins ?? [])],
     body: html`<h1>Postern is running</h1>
 <p>AI clients reach your MCP servers through this gateway, each call with the right person's own credentials.</p>
 <dl class="facts"><dt>MCP URL</dt><dd><code>${mcpUrl(view.settings)}</code></dd></dl>
@@ -91,6 +92,7 @@ const states: Readonly<Record<string, Html>> = {
 };
 
 function signedIn(email: string): Html {
-  return html`<div class="actions"><span class="fine">Signed in as ${email}</span>
-<form method="post" action="/logout"><button class="quiet" type="submit">Sign out</button></form></div>`;
+  return html`<div class="actions"><span class="fine">Signed in as <a href="/account">${email}</a></span>
+<a class="button quiet" href="/connections">My connections</a>
+<form method="post" action="/logout"><button class="plain" type="submit">Sign out</button></form></div>`;
 }

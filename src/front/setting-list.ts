@@ -32,6 +32,7 @@ const schemeText = z.string().regex(/^[a-z][a-z0-9+.-]*$/, "is not a URI scheme"
 /** The `client` object of the file, without its defaults; one schema for the file and the API. */
 export const clientSettings = {
   enforce_auth_on_inference: z.boolean(),
+  device_authorization: z.boolean(),
   mcp_enable_temp_token_auth: z.boolean(),
   mcp_tool_execution_timeout: z.number().positive().max(3600),
   mcp_tool_sync_interval: z.number().positive().max(10_080),
@@ -57,6 +58,7 @@ export const limitSetting = z.strictObject({
 /** The settings kept as they are written. */
 type Plain =
   | "enforceAuthOnInference"
+  | "deviceAuthorization"
   | "tempTokenAuth"
   | "toolPins"
   | "allowedOrigins"
@@ -115,6 +117,7 @@ function limit(name: Exclude<RateClass, "none">): Setting {
 /** Everything that can change while the gateway runs. All of it is read where it is used, so it counts at once. */
 export const settingList: readonly Setting[] = [
   plain("enforce_auth_on_inference", "enforceAuthOnInference"),
+  plain("device_authorization", "deviceAuthorization"),
   plain("mcp_enable_temp_token_auth", "tempTokenAuth"),
   scaled("mcp_tool_execution_timeout", "toolTimeoutMs", SECOND_MS),
   scaled("mcp_tool_sync_interval", "toolSyncIntervalMs", MINUTE_MS),

@@ -1,4 +1,5 @@
 import { JsonFault, Problem, parseStrictJson } from "../base/index.ts";
+import type { Route } from "./route.ts";
 
 export const MAX_BODY_BYTES = 1024 * 1024;
 
@@ -27,11 +28,19 @@ export function encodedBody(): Problem {
   return new Problem("unsupported_type", "unsupported_content_encoding", message);
 }
 
+/** What the JSON body of a route may be called. */
+export function mediaOf({ errors }: Pick<Route, "errors">): readonly string[] {
+  return errors === "scim" ? ["application/json", "application/scim+json"] : ["application/json"];
+}
+
 /** Strict JSON (attack rule R19). An empty body is `undefined`. */
-export async function readJson(request: Request, maxBytes?: number): Promise<unknown> {
+export async function readJson(
+  request: Request,
+  { maxBytes, media = ["application/json"] }: { maxBytes?: number; media?: readonly string[] } = {},
+): Promise<unknown> {
   const bytes = await readBody(request, maxBytes);
   if (bytes.byteLength === 0) return undefined;
-  requireType(request, "application/json");
+  requireType(request, media);
   try {
     return parseStrictJson(bytes);
   } catch (error) {
@@ -42,7 +51,7 @@ export async function readJson(request: Request, maxBytes?: number): Promise<unk
 
 /** A form; every name at most once (OAuth 2.1 §3.1). */
 export async function readForm(request: Request): Promise<Record<string, string>> {
-  requireType(request, "application/x-www-form-urlencoded");
+  requireType(request, ["application/x-www-form-urlencoded"]);
   const bytes = await readBody(request);
   let text: string;
   try {
@@ -76,12 +85,12 @@ export function unrepeated(
   return values;
 }
 
-function requireType(request: Request, type: string): void {
+function requireType(request: Request, types: readonly string[]): void {
   const [sent = "", ...parameters] = (request.headers.get("content-type") ?? "").split(";");
   const charset = parameters
     .map((parameter) => parameter.trim().toLowerCase())
     .find((p) => p.startsWith("charset="));
-  if (sent.trim().toLowerCase() !== type || (charset !== undefined && charset !== "charset=utf-8")) {
-    throw new Problem("unsupported_type", "unsupported_media_type", `Send the body as ${type} in UTF-8.`);
+  if (!types.includes(sent.trim().toLowerCase()) || (charset !== undefined && charset !== "charset=utf-8")) {
+    throw new Problem("unsupported_type", "unsupported_media_type", `Send the body as ${types[0]} in UTF-8.`);
   }
 }

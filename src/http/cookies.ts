@@ -1,7 +1,17 @@
 import { Problem, type Settings } from "../base/index.ts";
 
 /** Every cookie of ours, by what it proves. One per flow where `id` is given, so parallel tabs do not disturb each other. */
-export type CookieKind = "session" | "flow" | "grant" | "state" | "setup" | "swap";
+export type CookieKind =
+  | "session"
+  | "flow"
+  | "grant"
+  | "state"
+  | "setup"
+  | "swap"
+  | "second_factor"
+  | "passkey"
+  | "known"
+  | "sign_in";
 
 /** `__Host-` binds a cookie to this exact origin; browsers refuse the prefix over http, which we serve on loopback only. */
 export function cookieName(kind: CookieKind, settings: Settings, id?: string): string {

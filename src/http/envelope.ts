@@ -54,7 +54,7 @@ function oauthWord(problem: Problem): string {
   }
 }
 
-/** RFC 6749 §5.2, RFC 8707 §2, RFC 7591 §3.2.2, RFC 7009 §2.2.1. */
+/** RFC 6749 §5.2, RFC 8628 §3.5, RFC 8707 §2, RFC 7591 §3.2.2, RFC 7009 §2.2.1. */
 const oauthCodes = new Set([
   "invalid_request",
   "invalid_client",
@@ -66,6 +66,42 @@ const oauthCodes = new Set([
   "invalid_redirect_uri",
   "invalid_client_metadata",
   "unsupported_token_type",
+  // RFC 8628 §3.5.
+  "authorization_pending",
+  "slow_down",
+  "access_denied",
+  "expired_token",
+]);
+
+/** RFC 7644 §3.12. `scimType` only where the RFC has a word for it. */
+export function scimError(problem: Problem): Response {
+  const scimType = scimTypes.get(problem.code);
+  const body = {
+    schemas: ["urn:ietf:params:scim:api:messages:2.0:Error"],
+    status: String(problem.status),
+    ...(scimType === undefined ? {} : { scimType }),
+    detail: problem.message,
+  };
+  const headers = { ...problemHeaders(problem), "content-type": "application/scim+json" };
+  return json(body, problem.status, headers);
+}
+
+/** RFC 7644 §3.12, table 9, by our own codes. */
+const scimTypes = new Map([
+  ["invalid_json", "invalidSyntax"],
+  ["invalid_request", "invalidSyntax"],
+  ["invalid_filter", "invalidFilter"],
+  ["invalid_path", "invalidPath"],
+  ["invalid_email", "invalidValue"],
+  ["invalid_value", "invalidValue"],
+  ["nested_groups_unsupported", "invalidValue"],
+  ["unknown_user", "invalidValue"],
+  ["immutable_attribute", "mutability"],
+  ["no_target", "noTarget"],
+  ["email_taken", "uniqueness"],
+  ["user_name_taken", "uniqueness"],
+  ["group_name_taken", "uniqueness"],
+  ["identity_taken", "uniqueness"],
 ]);
 
 export function problemHeaders(problem: Problem): Record<string, string> {

@@ -4,6 +4,7 @@
  * stylesheet; who may call is told by identity/ through `MountOptions.authenticate`.
  */
 export { html, raw } from "hono/html";
+export { ago } from "./ago.ts";
 export { MAX_BODY_BYTES, readBody, readForm, readJson, unrepeated } from "./body.ts";
 export { type CookieKind, clearCookie, cookie, cookieName, readCookie } from "./cookies.ts";
 export {

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { type Context, Hono } from "hono";
 import type { ZodType } from "zod";
-import { newId, Problem, type Settings, type World } from "../base/index.ts";
-import { readForm, readJson, unrepeated } from "./body.ts";
+import { type Log, newId, Problem, type Settings, type World } from "../base/index.ts";
+import { mediaOf, readForm, readJson, unrepeated } from "./body.ts";
 import { DirectRoutes } from "./direct-routes.ts";
 import { IncomingRequest } from "./incoming.ts";
 import { findNul } from "./nul.ts";
@@ -26,7 +26,11 @@ export interface MountOptions {
   settings: Settings;
   limits: RateLimits;
   /** Proves who calls, for the routes whose access says `admin`, `management` or `signed_in`; throws 401 or 403. */
-  authenticate(request: Request, route: Pick<Route, "access" | "csrf" | "method" | "tag">): Promise<unknown>;
+  authenticate(
+    request: Request,
+    route: Pick<Route, "access" | "csrf" | "method" | "tag">,
+    log: Log,
+  ): Promise<unknown>;
 }
 
 /** All routes, answering. */
@@ -132,7 +136,7 @@ class Table {
     const { request } = context;
     limits.take(route.rate, context.remote);
     if (route.csrf === "page") requireSameOrigin(request, settings);
-    if (needsCaller(route)) context.caller = await authenticate(request, route);
+    if (needsCaller(route)) context.caller = await authenticate(request, route, context.log);
     if (findNul(context.params)) throw nothingHere();
     if (route.params) context.params = parse(route.params, context.params) as Record<string, string>;
     if (route.query)
@@ -141,7 +145,7 @@ class Table {
         unrepeated(context.url.searchParams, route.repeatable),
         route.verbatim,
       );
-    if (route.json) context.body = parse(route.json, await readJson(request));
+    if (route.json) context.body = parse(route.json, await readJson(request, { media: mediaOf(route) }));
     else if (route.form) context.body = parse(route.form, await readForm(request));
     return route.handle(context as never);
   }

@@ -16,6 +16,7 @@ const meanings: Readonly<Record<number, string>> = {
   406: "`Accept` names nothing that can be answered.",
   409: "Not in the state that things are in now.",
   410: "It was there and has ended.",
+  412: "It was changed since the version that `If-Match` names.",
   413: "The body is too large.",
   415: "The body is not of the type, encoding or character set that is read here.",
   421: "The `Host` is not one of this gateway's.",
@@ -81,7 +82,8 @@ function success(route: Route, status: number, answer: Answer, schemaOf: (answer
   const isPage = status === 200 && (route.errors === "page" || route.errors === "form");
   const media = answer.media ?? (isPage ? ["text/html"] : []);
   const content = Object.fromEntries(media.map((type) => [type, { schema: { type: "string" } as Part }]));
-  if (answer.schema) content["application/json"] = { schema: schemaOf(answer) };
+  const json = route.errors === "scim" ? "application/scim+json" : "application/json";
+  if (answer.schema) content[json] = { schema: schemaOf(answer) };
   const headers = { ...plain(), ...(route.cors ? cors() : {}) };
   if (status === 302 || status === 303) headers.Location = ref("headers", "Location");
   for (const [name, description] of Object.entries(answer.headers ?? {})) {
@@ -99,7 +101,11 @@ export function wrongMethod(): Part {
   const { content: page } = refusal(405, { errors: "page", access: "public" });
   const either = [ref("schemas", "Error"), ref("schemas", "OAuthError")];
   const said = refusal(405, { errors: "envelope", access: "public" });
-  return { ...said, content: { "application/json": { schema: { anyOf: either } }, ...(page as Part) } };
+  const scim = errorContent(405, { errors: "scim", access: "public" });
+  return {
+    ...said,
+    content: { "application/json": { schema: { anyOf: either } }, ...scim, ...(page as Part) },
+  };
 }
 
 /** One refusal, in the words that the route refuses in. */
@@ -127,6 +133,8 @@ function errorContent(status: number, { errors, access }: Pick<Route, "errors" |
   switch (errors) {
     case "oauth":
       return { "application/json": { schema: ref("schemas", "OAuthError") } };
+    case "scim":
+      return { "application/scim+json": { schema: ref("schemas", "ScimError") } };
     case "page":
       return html;
     case "form":
@@ -178,7 +186,7 @@ const code = {
 const message = { type: "string", minLength: 1, description: "What to do next." };
 const param = { type: "string", description: "The field at fault." };
 
-/** The three shapes of a refusal: ours (contract section 10), OAuth's (RFC 6749 §5.2) and JSON-RPC's (2.0 §5.1). */
+/** The shapes of a refusal: ours (contract section 10), OAuth's (RFC 6749 §5.2), SCIM's (RFC 7644 §3.12) and JSON-RPC's (2.0 §5.1). */
 export const errorSchemas: Part = {
   Error: object({
     event_id: requestId,
@@ -192,6 +200,10 @@ export const errorSchemas: Part = {
     },
   }),
   OAuthError: object({ error: { type: "string", pattern: "^[a-z_]+$" }, error_description: message }),
+  ScimError: object(
+    { schemas: { type: "array", items: text }, status: text, detail: message },
+    { scimType: text },
+  ),
   JsonRpcError: object({
     jsonrpc: { const: "2.0" },
     id: { type: ["string", "integer", "null"] },

@@ -1,5 +1,6 @@
 import { type ZodType, z } from "zod";
 import type { Settings } from "../base/index.ts";
+import { mediaOf } from "./body.ts";
 import { cookieName } from "./cookies.ts";
 import { errorSchemas, headers, type Part, refusal, responsesOf, wrongMethod } from "./openapi-answers.ts";
 import { json } from "./reply.ts";
@@ -113,9 +114,10 @@ interface Shape {
 function bodyOf(route: Route): Part | undefined {
   const schema = route.json ?? route.form;
   if (!schema) return undefined;
-  const type = route.json ? "application/json" : "application/x-www-form-urlencoded";
+  const types = route.json ? mediaOf(route) : ["application/x-www-form-urlencoded"];
   const required = !schema.safeParse(undefined).success;
-  return { required, content: { [type]: { schema: toSchema(schema, "input") } } };
+  const described = { schema: toSchema(schema, "input") };
+  return { required, content: Object.fromEntries(types.map((type) => [type, described])) };
 }
 
 function toSchema(schema: ZodType, io: "input" | "output"): Part {

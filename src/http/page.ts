@@ -97,6 +97,20 @@ const byCode: Record<string, string> = {
   identity_disabled: "Switched off at the moment",
   mcp_client_disabled: "Switched off at the moment",
   upstream_not_allowed: "This service is not for this account",
+  account_unknown: "You have no account here",
+  account_disabled: "Switched off at the moment",
+  email_of_another_account: "There is an account with your address",
+  identity_taken: "This account is somebody's already",
+  last_way_in: "You would lock yourself out",
+  sign_in_again: "Sign in again first",
+  sso_answer_refused: "You were not signed in",
+  sso_answer_spent: "This has expired",
+  sso_answer_unknown: "This sign-in cannot be used here",
+  sso_declined: "You were not signed in",
+  sso_failed: "You were not signed in",
+  sso_not_admitted: "You were not signed in",
+  sso_other_browser: "Not the same browser",
+  sso_session_changed: "You are not signed in any more",
 };
 
 const byStatus: Record<number, string> = {

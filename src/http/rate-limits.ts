@@ -35,10 +35,19 @@ export class RateLimits {
 
   /** Counts one request of `key` (an address, a flow id); throws 429 when its window is used up. */
   take(cls: RateClass, key: string): void {
-    if (cls === "none") return;
-    const { requests, windowMs } = this.#limits[cls];
+    if (cls !== "none") this.#count(this.#limits[cls], `${cls} ${key}`);
+  }
+
+  /** The same with a limit of the caller's own. What it returns takes the count back: for who turned out to be right. */
+  hold(limit: RateLimit, key: string): () => void {
+    const window = this.#count(limit, `own ${key}`);
+    return () => {
+      window.count -= 1;
+    };
+  }
+
+  #count({ requests, windowMs }: RateLimit, name: string): Window {
     const now = this.#world.now().getTime();
-    const name = `${cls} ${key}`;
     let window = this.#windows.get(name);
     if (!window || window.endsAt <= now) {
       window = { count: 0, endsAt: now + windowMs };
@@ -52,5 +61,6 @@ export class RateLimits {
         retryAfter: (window.endsAt - now) / 1000,
       });
     }
+    return window;
   }
 }

@@ -1,5 +1,5 @@
 import { type Log, Problem, SealFault } from "../base/index.ts";
-import { envelope, oauthError } from "./envelope.ts";
+import { envelope, oauthError, scimError } from "./envelope.ts";
 import { problemPage } from "./page.ts";
 import type { ErrorStyle } from "./route.ts";
 
@@ -20,6 +20,8 @@ export async function refuse(
   switch (style) {
     case "oauth":
       return oauthError(problem);
+    case "scim":
+      return scimError(problem);
     case "page":
       return problemPage(problem, requestId);
     case "form":

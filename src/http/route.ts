@@ -19,14 +19,29 @@ export type Csrf = "none" | "page" | "flow" | "session";
 /** Which budget a request draws on, per address (http/rate-limits.ts). */
 export type RateClass = "none" | "guess" | "register" | "authorize" | "token" | "api";
 
-/** In which words a refusal is answered: the envelope, OAuth JSON, a page, or a page only for those who prefer HTML. */
-export type ErrorStyle = "envelope" | "oauth" | "page" | "form";
+/** In which words a refusal is answered: the envelope, OAuth JSON, SCIM's, a page, or a page only for those who prefer HTML. */
+export type ErrorStyle = "envelope" | "oauth" | "scim" | "page" | "form";
 
 /**
  * Statuses a route may refuse with. Most follow from its declaration (http/openapi.ts says which); `refuses` names those
  * that its own work adds.
  */
-export type RefusalStatus = 400 | 401 | 403 | 404 | 406 | 409 | 410 | 413 | 415 | 422 | 429 | 502 | 503 | 504;
+export type RefusalStatus =
+  | 400
+  | 401
+  | 403
+  | 404
+  | 406
+  | 409
+  | 410
+  | 412
+  | 413
+  | 415
+  | 422
+  | 429
+  | 502
+  | 503
+  | 504;
 
 /** A successful answer, as the OpenAPI document tells it. */
 export interface Answer {
@@ -60,7 +75,7 @@ export interface RouteDefinition<
   Q extends ZodType = ZodType,
   B extends ZodType = ZodType,
 > {
-  method: "GET" | "POST" | "PUT" | "DELETE" | "OPTIONS";
+  method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS";
   /** OpenAPI notation: `/api/mcp/sessions/{id}`. */
   path: string;
   operationId: string;
@@ -80,7 +95,7 @@ export interface RouteDefinition<
   repeatable?: readonly string[];
   /** Query parameters that the route judges or gives back whatever is in them, also a NUL; they reach no database as text. */
   verbatim?: readonly string[];
-  /** JSON body. */
+  /** JSON body; a route that answers refusals as SCIM takes `application/scim+json` as well (RFC 7644 §3.1). */
   json?: B;
   /** `application/x-www-form-urlencoded` body. */
   form?: B;

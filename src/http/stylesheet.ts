@@ -37,6 +37,11 @@ a { color: var(--accent); }
 .services .button { flex: none; min-width: 6rem; padding: .4375rem .75rem; text-align: center; } .services > li > .state { flex: none; margin-left: auto; }
 .letter { flex: none; display: grid; place-items: center; width: 2.25rem; height: 2.25rem; border-radius: 9px; background: var(--wash); border: 1px solid var(--line); color: var(--soft); font-weight: 600; text-transform: uppercase; }
 @media (max-width: 26rem) { .letter { display: none; } .services li { gap: .5rem; } .services .button { min-width: 0; padding: .4375rem .625rem; } }
+.services .tall { align-items: flex-start; } .account { display: flex; flex-direction: column; } .what > .state, .what > .account { margin-top: .25rem; } .what > .account + .account { margin-top: .75rem; }
+.what > details { margin: .25rem 0 0; } .what > details > summary { padding: .25rem 0; } .services > li > form { flex: none; margin: 0; }
+.does { display: flex; flex-wrap: wrap; gap: .25rem .5rem; align-items: center; margin: .375rem 0 0; } .does form { margin: 0; }
+button.small, .button.small, .services .button.small { min-width: 0; min-height: 2rem; padding: .25rem .75rem; font-size: .875rem; } .services .does > .small.plain, .services .does > form > .small.plain { margin-left: -.5rem; padding-inline: .5rem; } .services form + .small.plain { margin-left: 0; }
+.count { color: var(--soft); font-weight: 400; }
 label { display: block; font-weight: 600; margin: 0 0 .25rem; }
 input { width: 100%; font: inherit; padding: .625rem .75rem; border: 1px solid var(--edge); border-radius: 8px; background: var(--paper); color: inherit; margin-bottom: 1rem; }
 ::placeholder { color: var(--soft); opacity: 1; } input[aria-invalid] { border-color: var(--bad); } input + .hint { margin-top: -.625rem; }
@@ -50,9 +55,12 @@ form + .fine, .actions + .fine { margin-top: .75rem; }
 .actions { display: flex; flex-wrap: wrap; gap: .75rem; align-items: center; margin-top: 1.5rem; } .actions form { margin: 0; } .actions p { flex-basis: 100%; margin: 0; }
 @media (max-width: 37.99rem) { .actions, .actions form { align-items: stretch; flex-direction: column; } .actions > *, .actions button, .actions .button, form > button, p > .button { width: 100%; text-align: center; } .actions .fine { text-align: left; } }
 @media (min-width: 38rem) { .actions > form:first-child > .plain { margin-left: -1.125rem; } }
+.provider { margin: 0 0 .75rem; } .provider button { width: 100%; } form + .provider { margin-top: .75rem; }
+.inline { display: flex; gap: .5rem; align-items: flex-start; } .inline input { min-width: 0; margin: 0; } .inline input { flex: 1; } .inline > button { flex: none; width: auto; }
+.qr svg { display: block; width: 14rem; max-width: 100%; height: auto; margin: 0 0 1rem; border-radius: 10px; } button[disabled] { opacity: .5; cursor: not-allowed; }
 .or { display: flex; align-items: center; gap: .75rem; margin: 1.5rem 0 1rem; color: var(--soft); font-size: .875rem; } .or::before, .or::after { content: ""; flex: 1; border-top: 1px solid var(--line); }
 details { margin: 0 0 1rem; } summary { cursor: pointer; color: var(--accent); } details[open] summary { margin-bottom: .75rem; }
-code, pre { font: .875rem/1.5 ui-monospace, monospace; } pre { padding: .75rem 1rem; border: 1px solid var(--line); border-radius: 10px; overflow-x: auto; white-space: pre-wrap; }
+code, pre { font: .875rem/1.5 ui-monospace, monospace; } .facts .big { font-size: 1.5rem; letter-spacing: .06em; } pre { padding: .75rem 1rem; border: 1px solid var(--line); border-radius: 10px; overflow-x: auto; white-space: pre-wrap; }
 `;
 
 export const stylesheetPath = `/assets/page-${sha256(stylesheet).slice(0, 12)}.css`;

@@ -19,13 +19,18 @@ const JWT_SHAPE = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$/;
 export function presentedCredential(headers: HeaderReader): Presented {
   const authorization = headers.get("authorization");
   let presented = authorization === null ? undefined : bearer(authorization);
+  let foreign = false;
   for (const name of KEY_HEADERS) {
     const value = headers.get(name)?.trim();
     if (value === undefined || value === presented) continue;
     if (presented !== undefined) throw conflictingCredentials();
     presented = value;
+    foreign = name !== "x-bf-vk";
   }
-  return presented === undefined ? { kind: "none" } : shapeOf(presented);
+  if (presented === undefined) return { kind: "none" };
+  const shape = shapeOf(presented);
+  // Contract section 1: the two headers of other products bring keys and no JWT.
+  return foreign && shape.kind === "jwt" ? { kind: "other", value: presented } : shape;
 }
 
 function shapeOf(value: string): Presented {

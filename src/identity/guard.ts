@@ -1,7 +1,8 @@
-import { type Hidden, type KeyedHash, Problem, type Settings } from "../base/index.ts";
+import { type Hidden, type KeyedHash, type Log, Problem, type Settings } from "../base/index.ts";
 import { type Route, requireSameOrigin } from "../http/index.ts";
 import type { ApiTokens } from "./api-tokens.ts";
 import { conflictingCredentials, presentedCredential } from "./credentials.ts";
+import type { JwtIdentity, JwtProof } from "./jwt-identities.ts";
 import { isAdmin, type Principal } from "./principal.ts";
 import { allows, insufficientScope } from "./scopes.ts";
 import type { Sessions } from "./sessions.ts";
@@ -21,6 +22,8 @@ export interface GuardParts {
   hash: KeyedHash;
   adminToken?: Hidden;
   resolveKey: KeyResolver;
+  /** Absent: no JWT counts. Throws 503 where it cannot be told (ID-20). */
+  proveJwt?(token: string): Promise<JwtProof>;
 }
 
 /**
@@ -37,8 +40,8 @@ export class Guard {
   }
 
   /** The principal a route's `access` asks for; throws 401 or 403. */
-  async authenticate(request: Request, route: Guarded): Promise<Principal> {
-    const principal = await this.#principal(request);
+  async authenticate(request: Request, route: Guarded, log?: Log): Promise<Principal> {
+    const principal = await this.#principal(request, log);
     if (!principal) throw unauthenticated();
     if (principal.kind === "user" && route.csrf === "session")
       requireSameOrigin(request, this.#parts.settings);
@@ -56,7 +59,7 @@ export class Guard {
     return principal;
   }
 
-  async #principal(request: Request): Promise<Principal | undefined> {
+  async #principal(request: Request, log: Log | undefined): Promise<Principal | undefined> {
     const presented = presentedCredential(request.headers);
     const signedIn = await this.#parts.sessions.of(request);
     if (presented.kind !== "none" && signedIn) throw conflictingCredentials();
@@ -72,6 +75,7 @@ export class Guard {
     }
     if (this.#isAdminToken(presented.value)) return { kind: "admin_token" };
     if (presented.kind === "token") return this.#token(presented.value);
+    if (presented.kind === "jwt") return this.#jwt(presented.value, log);
     if (presented.kind !== "virtual_key") return undefined;
     const key = await this.#parts.resolveKey(presented.value);
     return key && { kind: "virtual_key", ...key };
@@ -85,6 +89,15 @@ export class Guard {
     return { kind: "api_token", tokenId, name, role, scopes, userId };
   }
 
+  async #jwt(value: string, log: Log | undefined): Promise<Principal | undefined> {
+    const proof = await this.#parts.proveJwt?.(value).catch((cause: unknown) => {
+      throw cause instanceof Problem ? cause : uncheckable(cause);
+    });
+    if (proof?.ok) return principalOf(proof.identity);
+    log?.info("jwt.refused", { reason: proof?.reason, issuer: proof?.issuer });
+    return undefined;
+  }
+
   #isAdminToken(value: string): boolean {
     return (
       this.#adminTokenHash !== undefined && this.#parts.hash.of("admin_token", value) === this.#adminTokenHash
@@ -94,6 +107,19 @@ export class Guard {
 
 function pick(user: { email: string; name: string; role: "admin" | "member" }) {
   return { email: user.email, name: user.name, role: user.role };
+}
+
+/** Contract section 9: a person is a member here whatever their account is, because only the role claim makes an administrator. */
+function principalOf({ kind, virtualKeyId, userId, name, issuer, subject }: JwtIdentity): Principal {
+  if (kind === "virtual_key")
+    return { kind, virtualKeyId: virtualKeyId!, name, userId, jwt: { issuer, subject } };
+  return { kind: "jwt", role: kind === "admin" ? "admin" : "member", name, userId, issuer, subject };
+}
+
+/** ID-20: a store that does not answer says nothing about the credential. */
+function uncheckable(cause: unknown): Problem {
+  const message = "The credential could not be checked just now. Try again in a moment.";
+  return new Problem("unavailable", "unavailable", message, { cause, retryAfter: 1 });
 }
 
 function unauthenticated(): Problem {

@@ -7,7 +7,7 @@ import { testWorld } from "../../test/support/world.ts";
 import { Hidden, KeyedHash, Seal } from "../base/index.ts";
 import { Flows } from "../db/index.ts";
 import { json, mount, RateLimits } from "../http/index.ts";
-import { ApiTokens, Guard, identityRoutes, route, Sessions, Setup, Users } from "./index.ts";
+import { ApiTokens, Guard, identityRoutes, LocalSignIn, route, Sessions, Setup, Users } from "./index.ts";
 
 const HOUR = 60 * 60 * 1000;
 const admin = { email: "Ada@Example.com", password: "correct horse battery" };
@@ -19,9 +19,12 @@ onBothDatabases("identity", (open) => {
     const { database } = await open();
     const hash = new KeyedHash(world.random(32));
     const users = new Users({ database, world });
-    const sessions = new Sessions({ database, world, hash, settings, users });
-    const flows = new Flows(world, new Seal([world.random(32)], world.random));
+    const seal = new Seal([world.random(32)], world.random);
+    const sessions = new Sessions({ database, world, hash, seal, settings, users });
+    const flows = new Flows(world, seal);
     const setup = new Setup({ database, flows, hash, settings, world, users, sessions });
+    const limits = new RateLimits(world);
+    const local = new LocalSignIn({ database, flows, seal, hash, settings, world, limits, users });
     const guard = new Guard({
       sessions,
       tokens: new ApiTokens({ database, world, hash }),
@@ -47,7 +50,7 @@ onBothDatabases("identity", (open) => {
     } as const;
     const app = mount(
       [
-        ...identityRoutes({ users, sessions, setup, settings, record: async () => {} }),
+        ...identityRoutes({ local, sessions, setup, settings, record: async () => {} }),
         route({ ...who, handle: ({ caller }) => json(caller) }),
         route({ ...who, path: "/api/admin", operationId: "admin", access: "admin", handle: () => json({}) }),
         route({ ...who, path: "/api/change", operationId: "change", method: "POST", handle: () => json({}) }),
@@ -55,12 +58,12 @@ onBothDatabases("identity", (open) => {
       {
         world,
         settings,
-        limits: new RateLimits(world),
+        limits,
         authenticate: (request, r) => guard.authenticate(request, r),
       },
     );
     const call = (path: string, init?: RequestInit) => app.request(`http://localhost:8080${path}`, init);
-    return { world, setup, users, database, call };
+    return { world, setup, users, sessions, database, call };
   }
 
   const login = (call: Awaited<ReturnType<typeof setUp>>["call"], body: unknown = admin) =>
@@ -133,6 +136,31 @@ onBothDatabases("identity", (open) => {
     }
     expect(bodies[0]).toEqual(bodies[1]);
     expect(bodies[0]![0]).toBe(401);
+  });
+
+  it("signing somebody in from another site is refused (CB-24)", async () => {
+    const { setup, call } = await setUp();
+    await setup.ensureAdmin(admin.email, new Hidden(admin.password));
+    const body = new URLSearchParams(admin).toString();
+    const form = { "content-type": "application/x-www-form-urlencoded" };
+    const strangers: Record<string, string>[] = [
+      { "sec-fetch-site": "cross-site" },
+      { origin: "https://evil.example" },
+    ];
+    for (const from of strangers) {
+      for (const path of ["/login", "/login/code", "/login/passkey/answer"]) {
+        const answer = await call(path, { method: "POST", headers: { ...form, ...from }, body });
+        expect([answer.status, answer.headers.get("set-cookie")], path).toEqual([403, null]);
+      }
+    }
+  });
+
+  it("a machine's account starts no session", async () => {
+    const { users, database, sessions } = await setUp();
+    const machine = await database.transaction((tx) =>
+      users.insertFrom(tx, { name: "ci", source: "api", kind: "service" }),
+    );
+    await expect(sessions.start(machine!)).rejects.toMatchObject({ code: "service_account" });
   });
 
   it("guessing is limited", async () => {

@@ -1,35 +1,5 @@
-import { type Html, html, page } from "../http/index.ts";
-
-const messages: Record<string, string> = {
-  wrong_credentials: "E-mail and password do not match an account. Check both and try again.",
-  rate_limited: "Too many tries. Wait a few minutes and try again.",
-  invalid_email: "Enter an e-mail address like name@example.com.",
-  email_taken: "Another account has this e-mail address. Choose a different one.",
-  invalid_password: "Choose a password of 12 to 256 characters.",
-};
-
-/** Only sentences of this table reach a page; an unknown code says something general (attack CB-20). */
-function errorNote(code: string | undefined): Html {
-  if (code === undefined) return html``;
-  return html`<p class="error" role="alert">${messages[code] ?? "That did not work. Try again."}</p>`;
-}
-
-export function signInPage(options: { returnTo: string; error?: string }): Promise<Response> {
-  return page({
-    title: "Sign in",
-    body: html`<h1>Sign in</h1>
-<p class="lead">Use your account on this gateway.</p>
-${errorNote(options.error)}
-<form method="post" action="/login">
-<input type="hidden" name="return_to" value="${options.returnTo}">
-<label for="email">E-mail</label>
-<input id="email" name="email" type="email" autocomplete="username" required autofocus>
-<label for="password">Password</label>
-<input id="password" name="password" type="password" autocomplete="current-password" required>
-<button type="submit">Sign in</button>
-</form>`,
-  });
-}
+import { html, page } from "../http/index.ts";
+import { errorNote } from "./page-errors.ts";
 
 export function setupPage(error?: string): Promise<Response> {
   return page({

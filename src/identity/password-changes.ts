@@ -1,9 +1,11 @@
 import { type Hidden, type KeyedHash, newSecret, Problem, type Settings, type World } from "../base/index.ts";
-import type { Database, Flows, Tx } from "../db/index.ts";
-import { checkPassword, hashPassword, verifyPassword } from "./passwords.ts";
-import type { Sessions } from "./sessions.ts";
+import type { Database, FlowData, Flows, Tx } from "../db/index.ts";
+import { digestOf, type LocalSignIn } from "./local-sign-in.ts";
+import { PasswordPolicy } from "./password-policy.ts";
+import { hashPassword, verifyPassword } from "./passwords.ts";
+import { neverSignsIn, type Sessions, type SignedIn, type StartedSession } from "./sessions.ts";
 import { toUser, type User } from "./user-rows.ts";
-import { type AlsoUser, endSessions } from "./users.ts";
+import type { AlsoUser } from "./users.ts";
 
 const LINK_MS = 24 * 60 * 60 * 1000;
 
@@ -13,12 +15,6 @@ export interface PasswordLink {
   expiresAt: number;
 }
 
-/** A dashboard session that was just started. */
-export interface StartedSession {
-  value: Hidden;
-  maxAgeSeconds: number;
-}
-
 export interface PasswordChangesParts {
   database: Database;
   flows: Flows;
@@ -26,21 +22,36 @@ export interface PasswordChangesParts {
   settings: Settings;
   world: World;
   sessions: Sessions;
+  local: LocalSignIn;
 }
+
+/** What a recovery takes away, beside the password, when its link is used. */
+export interface Recovery {
+  /** One-time codes: the device that shows them is lost. */
+  resetSecondFactor?: boolean;
+  /** Passkeys: the device that holds them is lost, or they are somebody else's. */
+  removePasskeys?: boolean;
+}
+
+/** Signed in, or waiting for the code that this person needs beside the password. */
+export type Finished = { session: StartedSession } | { waiting: Hidden };
 
 /** How a person comes to a password: by a one-time link that an administrator hands over, or by the present one. */
 export class PasswordChanges {
   readonly #parts: PasswordChangesParts;
+  readonly #policy: PasswordPolicy;
 
   constructor(parts: PasswordChangesParts) {
     this.#parts = parts;
+    this.#policy = new PasswordPolicy(parts);
   }
 
   /** A link valid for a day and once; earlier ones of the person end. Throws 409 while the account is switched off. */
-  async link(tx: Tx, user: User): Promise<PasswordLink> {
+  async link(tx: Tx, user: User, recovery: Recovery = {}): Promise<PasswordLink> {
     if (!user.isActive) {
       throw new Problem("conflict", "user_inactive", "This account is switched off. Switch it on first.");
     }
+    if (user.kind === "service") throw neverSignsIn();
     const { flows, world, settings } = this.#parts;
     const token = newSecret(world);
     const owner = { mode: "user", id: user.id } as const;
@@ -49,7 +60,7 @@ export class PasswordChanges {
       kind: "password",
       handleHash: this.#hash(token),
       owner,
-      data: {},
+      data: { ...recovery },
       ttlMs: LINK_MS,
     });
     const url = new URL("/password", settings.baseUrl);
@@ -57,9 +68,11 @@ export class PasswordChanges {
     return { url: url.href, expiresAt: flow.expiresAt };
   }
 
-  /** Links of a person that was switched off or removed. */
+  /** Whatever would let a person in that has begun and not ended: of one that was switched off, removed or recovered. */
   async endLinks(tx: Tx, userId: string): Promise<void> {
-    await this.#parts.flows.end(tx, { kind: "password", owner: { mode: "user", id: userId } }, "revoked");
+    const owner = { mode: "user", id: userId } as const;
+    for (const kind of ["password", "second_factor", "passkey", "sign_in"] as const)
+      await this.#parts.flows.end(tx, { kind, owner }, "revoked");
   }
 
   /** Whom this token would give a password; undefined when it is spent. */
@@ -72,64 +85,114 @@ export class PasswordChanges {
     return row?.is_active === 1 ? toUser(row) : undefined;
   }
 
-  /** Uses the link up, sets the password, signs the person out everywhere and in here; all or nothing. Throws 400, 410. */
-  async finish(token: string, password: Hidden, also: AlsoUser): Promise<StartedSession> {
-    const { database, flows, world } = this.#parts;
-    checkPassword(password.reveal());
+  /**
+   * Uses the link up, sets the password, signs the person out everywhere and in here; all or nothing. Who has one-time codes
+   * needs one here too, unless the link takes them away. Throws 400, 410.
+   */
+  async finish(token: string, password: Hidden, request: Request, also: AlsoUser): Promise<Finished> {
+    const { database, flows, local, sessions, world } = this.#parts;
+    const person = await this.personOf(token);
+    if (!person) throw spentPasswordLink();
+    await this.#policy.check(password, person);
     const passwordHash = await hashPassword(password, world);
-    return database.transaction(async (tx) => {
-      const taken = await flows.take(tx, "password", { handleHash: this.#hash(token) }, "used");
-      const id = taken?.owner?.id;
-      const row =
-        id === undefined
-          ? undefined
-          : await tx
-              .updateTable("users")
-              .set({ password_hash: passwordHash, updated_at: world.now().getTime() })
-              .where("id", "=", id)
-              .where("is_active", "=", 1)
-              .returningAll()
-              .executeTakeFirst();
-      if (!row) throw spentPasswordLink();
-      return this.#restart(tx, toUser(row), also);
+    return database.transaction(async (tx): Promise<Finished> => {
+      const taken = await flows.take<Recovery & FlowData>(
+        tx,
+        "password",
+        { handleHash: this.#hash(token) },
+        "used",
+      );
+      const user = taken?.owner && (await this.#set(tx, taken.owner.id, passwordHash));
+      if (!user) throw spentPasswordLink();
+      await this.#recover(tx, user, taken.data, also);
+      if (!(await local.totp.isOn(user.id, tx)))
+        return { session: await sessions.start(user, tx, { method: "link", request }) };
+      const waiting = { returnTo: "/", method: "link", digest: digestOf(passwordHash) } as const;
+      return { waiting: await local.waitForCode(tx, user.id, waiting) };
     });
   }
 
-  /** Throws 403 when `present` is not the person's password, 400 for a bad new one. Other sessions of the person end. */
-  async change(userId: string, present: Hidden, next: Hidden, also: AlsoUser): Promise<StartedSession> {
-    const { database, world } = this.#parts;
-    checkPassword(next.reveal(), "new_password");
+  /**
+   * Throws 401 when the session has ended meanwhile, 403 when `present` is not the person's password, 400 for a bad new one.
+   * Other sessions of the person end; this one goes on under a new value, and is no fresher than it was.
+   */
+  async change(
+    current: SignedIn,
+    { present, next }: { present: Hidden; next: Hidden },
+    also: AlsoUser,
+  ): Promise<StartedSession> {
+    const { database, sessions, world } = this.#parts;
+    const { user: person, sessionId } = current;
     const stored = await database.db
       .selectFrom("users")
       .select("password_hash")
-      .where("id", "=", userId)
+      .where("id", "=", person.id)
       .executeTakeFirst();
     if (!(await verifyPassword(present, stored?.password_hash ?? undefined))) throw wrongPassword();
+    await this.#policy.check(next, person, "new_password");
     const passwordHash = await hashPassword(next, world);
     return database.transaction(async (tx) => {
-      const row = await tx
-        .updateTable("users")
-        .set({ password_hash: passwordHash, updated_at: world.now().getTime() })
-        .where("id", "=", userId)
-        .where("is_active", "=", 1)
-        // What was proved may have been changed since, for example by a recovery.
-        .where("password_hash", "=", stored!.password_hash)
-        .returningAll()
-        .executeTakeFirst();
-      if (!row) throw wrongPassword();
-      return this.#restart(tx, toUser(row), also);
+      // What was proved may have been changed since, for example by a recovery.
+      const user = await this.#set(tx, person.id, passwordHash, stored!.password_hash!);
+      if (!user) throw wrongPassword();
+      const renewed = await sessions.renew(tx, sessionId);
+      await this.#restart(tx, user, also, sessionId);
+      return renewed;
     });
   }
 
+  /** A password for somebody who has none and signed in another way a moment ago. Throws 400, 409 `has_password`. */
+  async choose(user: User, next: Hidden, also: AlsoUser): Promise<void> {
+    const { database, world } = this.#parts;
+    await this.#policy.check(next, user, "new_password");
+    const passwordHash = await hashPassword(next, world);
+    await database.transaction(async (tx) => {
+      const row = await tx
+        .updateTable("users")
+        .set({ password_hash: passwordHash, updated_at: world.now().getTime() })
+        .where("id", "=", user.id)
+        .where("password_hash", "is", null)
+        .where("kind", "=", "person")
+        .returning("id")
+        .executeTakeFirst();
+      if (!row)
+        throw new Problem(
+          "conflict",
+          "has_password",
+          "You have a password already. Change it with the present one.",
+        );
+      await also(tx, user);
+      await database.changes.note(tx, "user", user.id, world.now().getTime());
+    });
+  }
+
+  async #set(tx: Tx, userId: string, next: string, present?: string): Promise<User | undefined> {
+    const row = await tx
+      .updateTable("users")
+      .set({ password_hash: next, updated_at: this.#parts.world.now().getTime() })
+      .where("id", "=", userId)
+      .where("is_active", "=", 1)
+      .where("kind", "=", "person")
+      .$if(present !== undefined, (query) => query.where("password_hash", "=", present!))
+      .returningAll()
+      .executeTakeFirst();
+    return row && toUser(row);
+  }
+
+  async #recover(tx: Tx, user: User, recovery: Recovery, also: AlsoUser): Promise<void> {
+    const { totp, passkeys } = this.#parts.local;
+    if (recovery.resetSecondFactor) await totp.remove(tx, user.id);
+    if (recovery.removePasskeys) await passkeys.removeAll(tx, user.id);
+    await this.#restart(tx, user, also);
+  }
+
   /** Whoever knew the old password is out; links that would set another one end. */
-  async #restart(tx: Tx, user: User, also: AlsoUser): Promise<StartedSession> {
+  async #restart(tx: Tx, user: User, also: AlsoUser, except?: string): Promise<void> {
     const { database, sessions, world } = this.#parts;
-    await endSessions(tx, user.id);
+    await sessions.endAll(tx, user.id, except);
     await this.endLinks(tx, user.id);
     await also(tx, user);
-    const started = await sessions.start(user, tx);
     await database.changes.note(tx, "user", user.id, world.now().getTime());
-    return started;
   }
 
   #hash(token: string): string {

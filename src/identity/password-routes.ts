@@ -11,11 +11,11 @@ import {
   redirect,
 } from "../http/index.ts";
 import { passwordPage } from "./pages.ts";
-import { type PasswordChanges, type StartedSession, spentPasswordLink } from "./password-changes.ts";
-import type { Principal } from "./principal.ts";
+import { type PasswordChanges, spentPasswordLink } from "./password-changes.ts";
 import { aboutUser, type Recorder } from "./recorder.ts";
 import { route } from "./route.ts";
 import type { Sessions } from "./sessions.ts";
+import { codeCookie } from "./sign-in-routes.ts";
 
 export interface PasswordRoutesParts {
   passwords: PasswordChanges;
@@ -81,10 +81,13 @@ function linkForm({ passwords, sessions, settings, record }: PasswordRoutesParts
       const token = readCookie(request, name);
       if (token === undefined) throw spentPasswordLink();
       try {
-        const started = await passwords.finish(token, new Hidden(body.password), (tx, user) =>
+        const done = await passwords.finish(token, new Hidden(body.password), request, (tx, user) =>
           aboutUser(record, "user.password_set", { caller: `user:${user.id}`, requestId })(tx, user),
         );
-        return redirect("/", 303, [sessionCookie(started, sessions, settings), clearCookie(name, settings)]);
+        const spent = clearCookie(name, settings);
+        if ("waiting" in done)
+          return redirect("/login/code", 303, [codeCookie(settings, done.waiting), spent]);
+        return redirect("/", 303, [sessions.cookie(done.session), spent]);
       } catch (error) {
         if (error instanceof Problem && error.param !== undefined)
           return redirect(`/password?error=${error.code}`);
@@ -94,7 +97,7 @@ function linkForm({ passwords, sessions, settings, record }: PasswordRoutesParts
   });
 }
 
-function changeRoute({ passwords, sessions, limits, settings, record }: PasswordRoutesParts): Route {
+function changeRoute({ passwords, sessions, limits, record }: PasswordRoutesParts): Route {
   return route({
     ...common,
     method: "POST",
@@ -112,21 +115,17 @@ function changeRoute({ passwords, sessions, limits, settings, record }: Password
         headers: { "Set-Cookie": "The new session" },
       },
     },
-    handle: async ({ body, caller, requestId }) => {
-      const { userId } = caller as Principal & { kind: "user" };
+    handle: async ({ request, body, caller, requestId }) => {
+      const current = await sessions.of(request);
+      if (!current) throw new Problem("unauthenticated", "authentication_required", "Sign in first.");
       // A stolen session must not guess from many addresses.
-      limits.take("guess", `password ${userId}`);
+      limits.take("guess", `password ${current.user.id}`);
       const started = await passwords.change(
-        userId,
-        new Hidden(body.current_password),
-        new Hidden(body.new_password),
+        current,
+        { present: new Hidden(body.current_password), next: new Hidden(body.new_password) },
         aboutUser(record, "user.password_changed", { caller, requestId }),
       );
-      return noContent(Object.fromEntries([sessionCookie(started, sessions, settings)]));
+      return noContent(Object.fromEntries([sessions.cookie(started)]));
     },
   });
-}
-
-function sessionCookie(started: StartedSession, sessions: Sessions, settings: Settings): [string, string] {
-  return cookie(sessions.cookieName, started.value.reveal(), started.maxAgeSeconds, settings);
 }

@@ -13,7 +13,16 @@ export type Principal =
       scopes: readonly string[];
       userId?: string;
     }
-  | { kind: "virtual_key"; virtualKeyId: string; name: string; userId?: string };
+  /** `jwt`: proved by a token of somebody else's that names the key. */
+  | { kind: "virtual_key"; virtualKeyId: string; name: string; userId?: string; jwt?: JwtSubject }
+  /** A token of somebody else's: for a person with what a member may, or for an administrator who has no account here. */
+  | ({ kind: "jwt"; name: string; role: "admin" | "member"; userId?: string } & JwtSubject);
+
+/** Who vouched for a caller, and for whom. */
+export interface JwtSubject {
+  issuer: string;
+  subject: string;
+}
 
 export function isAdmin(principal: Principal): boolean {
   if (principal.kind === "admin_token") return true;
@@ -28,6 +37,7 @@ export function ownerOf(principal: Principal): Owner | undefined {
     case "user":
       return { mode: "user", id: principal.userId };
     case "api_token":
+    case "jwt":
       return principal.userId === undefined ? undefined : { mode: "user", id: principal.userId };
     case "virtual_key":
       // Contract section 1: a key that belongs to a user acts as that user.
@@ -49,6 +59,15 @@ export function actorOf(principal: Principal): string {
         ? `token:${principal.tokenId}`
         : `user:${principal.userId}/token:${principal.tokenId}`;
     case "virtual_key":
-      return `vk:${principal.virtualKeyId}`;
+      return actorWithJwt(`vk:${principal.virtualKeyId}`, principal.jwt);
+    case "jwt":
+      return actorWithJwt(principal.userId === undefined ? undefined : `user:${principal.userId}`, principal);
   }
+}
+
+/** Whoever acts by a token of somebody else's, with that one's name for them. */
+export function actorWithJwt(actor: string | undefined, jwt: JwtSubject | undefined): string {
+  if (!jwt) return actor ?? "";
+  const vouched = `jwt:${jwt.issuer} ${jwt.subject}`;
+  return actor === undefined ? vouched : `${actor}/${vouched}`;
 }

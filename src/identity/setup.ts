@@ -1,6 +1,6 @@
 import { type Hidden, type KeyedHash, newSecret, Problem, type Settings, type World } from "../base/index.ts";
 import type { Database, Flows } from "../db/index.ts";
-import type { Sessions } from "./sessions.ts";
+import type { Sessions, StartedSession } from "./sessions.ts";
 import type { User } from "./user-rows.ts";
 import { ADMINISTRATORS, type Users } from "./users.ts";
 
@@ -49,15 +49,16 @@ export class Setup {
   /** Uses the link up, makes the administrator and signs them in, all or nothing. */
   async finish(
     token: string,
-    email: string,
-    password: Hidden,
-  ): Promise<{ value: Hidden; maxAgeSeconds: number }> {
+    { email, password }: { email: string; password: Hidden },
+    request: Request,
+  ): Promise<StartedSession> {
     const { database, flows, users, sessions } = this.#parts;
     const prepared = await users.prepareAdmin(email, password);
     return database.transaction(async (tx) => {
       const taken = await flows.take(tx, "setup", { handleHash: this.#hash(token) }, "used");
       if (!taken || (await users.hasAdmin(tx))) throw spentLink();
-      return sessions.start(await users.insertAdmin(tx, prepared), tx);
+      const user = await users.insertAdmin(tx, prepared);
+      return sessions.start(user, tx, { method: "link", request });
     });
   }
 

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { Db, Tx } from "../db/index.ts";
 import { pageQuery } from "../http/index.ts";
+import type { Group } from "./group-rows.ts";
 import type { User } from "./user-rows.ts";
 
 /** One upstream that a person or key may use, as it comes over the wire (contract section 7). */
@@ -11,7 +12,7 @@ export const mcpConfigBody = z.strictObject({
 });
 export type McpConfigBody = z.output<typeof mcpConfigBody>;
 
-const mcpConfigView = z.object({
+export const mcpConfigView = z.object({
   mcp_client_id: z.string(),
   mcp_client_name: z.string().optional(),
   tools_to_execute: z.array(z.string()),
@@ -49,11 +50,17 @@ export const userPatchBody = z.strictObject({
   mcp_configs,
 });
 
+/** The body of `POST /api/users/{id}/recovery-link`: what the link takes away beside the password. */
+export const recoveryBody = z
+  .strictObject({ reset_second_factor: z.boolean().optional(), remove_passkeys: z.boolean().optional() })
+  .optional();
+
 export const userQuery = z.object({
   ...pageQuery({ max: 100, default: 25 }),
   search: z.string().max(128).optional(),
   role: role.optional(),
   is_active: z.enum(["true", "false"]).optional(),
+  kind: z.enum(["person", "service"]).default("person"),
 });
 
 const time = z.iso.datetime();
@@ -61,8 +68,13 @@ export const userView = z.object({
   id: z.string(),
   email: z.string(),
   name: z.string(),
+  /** What counts, groups included; what PUT sets is `own_role`. */
   role,
+  own_role: role,
+  groups: z.array(z.object({ id: z.string(), name: z.string(), role: role.nullable() })),
   is_active: z.boolean(),
+  /** `service`: a machine's identity; see service accounts. */
+  kind: z.enum(["person", "service"]),
   has_password: z.boolean(),
   mcp_configs: z.array(mcpConfigView),
   created_at: time,
@@ -84,13 +96,20 @@ export const listAnswer = z.object({
 });
 
 /** A person as the API shows them. */
-export function viewUser(user: User, configs: readonly McpConfigView[]): z.output<typeof userView> {
+export function viewUser(
+  user: User,
+  configs: readonly McpConfigView[],
+  groups: readonly Group[],
+): z.output<typeof userView> {
   return {
     id: user.id,
     email: user.email,
     name: user.name,
     role: user.role,
+    own_role: user.ownRole,
+    groups: groups.map(({ id, name, role }) => ({ id, name, role: role ?? null })),
     is_active: user.isActive,
+    kind: user.kind,
     has_password: user.hasPassword,
     mcp_configs: [...configs],
     created_at: new Date(user.createdAt).toISOString(),

@@ -1,7 +1,8 @@
 import { z } from "zod";
-import { Hidden } from "../base/index.ts";
+import { Hidden, Problem } from "../base/index.ts";
 import type { Database } from "../db/index.ts";
 import { json, noContent, type Route } from "../http/index.ts";
+import type { Groups } from "./groups.ts";
 import type { PasswordChanges, PasswordLink } from "./password-changes.ts";
 import { aboutUser, type Recorder } from "./recorder.ts";
 import { route } from "./route.ts";
@@ -10,6 +11,7 @@ import {
   createdAnswer,
   linkAnswer,
   listAnswer,
+  recoveryBody,
   type UserConfigs,
   userAnswer,
   userBody,
@@ -23,6 +25,7 @@ import type { Users } from "./users.ts";
 export interface UserRoutesParts {
   database: Database;
   users: Users;
+  groups: Groups;
   passwords: PasswordChanges;
   configs: UserConfigs;
   record: Recorder;
@@ -46,7 +49,7 @@ export function userRoutes(parts: UserRoutesParts): Route[] {
 }
 
 function readRoutes(parts: UserRoutesParts): Route[] {
-  const { users, configs, database } = parts;
+  const { users } = parts;
   return [
     route({
       ...read,
@@ -56,14 +59,10 @@ function readRoutes(parts: UserRoutesParts): Route[] {
       summary: "The people, newest first",
       query: userQuery,
       answers: { 200: { description: "A page of them", schema: listAnswer } },
-      handle: async ({ query: { limit, offset, search, role, is_active } }) => {
+      handle: async ({ query: { limit, offset, search, role, is_active, kind } }) => {
         const isActive = is_active === undefined ? undefined : is_active === "true";
-        const { users: page, total } = await users.list({ limit, offset, search, role, isActive });
-        const byUser = await configs.read(
-          database.db,
-          page.map((user) => user.id),
-        );
-        const rows = page.map((user) => viewUser(user, byUser.get(user.id) ?? []));
+        const { users: page, total } = await users.list({ limit, offset, search, role, isActive, kind });
+        const rows = await viewAll(parts, page);
         return json({ users: rows, count: rows.length, total_count: total, limit, offset });
       },
     }),
@@ -133,6 +132,7 @@ function updateRoute(parts: UserRoutesParts): Route {
         { fields: Object.keys(body), role, is_active: isActive },
       );
       const user = await users.update(params.id, { name, role, isActive }, async (tx, after) => {
+        refuseMachine(after);
         if (resolved) await configs.replace(tx, after.id, resolved);
         await line(tx, after);
       });
@@ -166,13 +166,16 @@ function recoveryRoute({ database, users, passwords, record }: UserRoutesParts):
     operationId: "createRecoveryLink",
     summary: "A one-time link by which the person chooses a new password; earlier links end",
     params: id,
+    json: recoveryBody,
     answers: { 200: { description: "The link, shown only here", schema: linkAnswer } },
     refuses: [409],
-    handle: async ({ params, caller, requestId }) => {
+    handle: async ({ params, body = {}, caller, requestId }) => {
+      const { reset_second_factor: resetSecondFactor, remove_passkeys: removePasskeys } = body;
       const link = await database.transaction(async (tx) => {
         const user = await users.locked(tx, params.id);
-        await aboutUser(record, "user.recovery_link_made", { caller, requestId })(tx, user);
-        return passwords.link(tx, user);
+        refuseMachine(user);
+        await aboutUser(record, "user.recovery_link_made", { caller, requestId }, body)(tx, user);
+        return passwords.link(tx, user, { resetSecondFactor, removePasskeys });
       });
       const message = "Give the person the link; it works once, for a day.";
       return json({ message, ...viewLink(link) });
@@ -180,8 +183,25 @@ function recoveryRoute({ database, users, passwords, record }: UserRoutesParts):
   });
 }
 
-async function view({ configs, database }: UserRoutesParts, user: User) {
-  return viewUser(user, (await configs.read(database.db, [user.id])).get(user.id) ?? []);
+/** A role or a way to sign in is a person's. */
+function refuseMachine({ kind }: User): void {
+  if (kind === "person") return;
+  throw new Problem(
+    "forbidden",
+    "service_account",
+    "This is a machine's account: it has no role and never signs in. Change it at /api/service-accounts.",
+  );
+}
+
+async function view(parts: UserRoutesParts, user: User) {
+  return (await viewAll(parts, [user]))[0]!;
+}
+
+async function viewAll({ configs, groups, database: { db } }: UserRoutesParts, page: readonly User[]) {
+  const ids = page.map((user) => user.id);
+  const byUser = await configs.read(db, ids);
+  const memberships = await groups.ofUsers(ids);
+  return page.map((user) => viewUser(user, byUser.get(user.id) ?? [], memberships.get(user.id) ?? []));
 }
 
 function viewLink({ url, expiresAt }: PasswordLink) {

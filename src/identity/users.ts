@@ -1,6 +1,9 @@
 import { type Hidden, newId, Problem, type World } from "../base/index.ts";
 import type { Database, Db, Tx } from "../db/index.ts";
-import { checkPassword, hashPassword, verifyPassword } from "./passwords.ts";
+import { hasAdministrator, refuseLastAdministrator } from "./administrators.ts";
+import { roleColumns, rolesOf } from "./group-roles.ts";
+import { PasswordPolicy, type PasswordPolicyParts } from "./password-policy.ts";
+import { hashPassword } from "./passwords.ts";
 import { countUsers, type Role, readUsers, toUser, type User, type UserFilter } from "./user-rows.ts";
 
 /** What must follow the end of an account, in its transaction; handed over in app.ts. */
@@ -29,6 +32,16 @@ export interface UserPatch {
   isActive?: boolean;
 }
 
+/** What a provisioning client says of an account beside its address and name (RFC 7643 §4.1). */
+export interface Provisioned {
+  /** Null where the address is it. */
+  userName: string | null;
+  externalId: string | null;
+  isActive: boolean;
+  /** The rest of the resource, as JSON. */
+  scim: string;
+}
+
 /** An account that is ready to be inserted: checked, and its password hashed outside any transaction. */
 export interface PreparedUser {
   email: string;
@@ -45,10 +58,12 @@ export class Users {
   readonly listeners: UserListener[] = [];
   readonly #database: Database;
   readonly #world: World;
+  readonly #policy: PasswordPolicy;
 
-  constructor(parts: { database: Database; world: World }) {
+  constructor(parts: { database: Database } & PasswordPolicyParts) {
     this.#database = parts.database;
     this.#world = parts.world;
+    this.#policy = new PasswordPolicy(parts);
   }
 
   async find(id: string, db: Db | Tx = this.#database.db): Promise<User | undefined> {
@@ -71,26 +86,8 @@ export class Users {
   }
 
   /** Whether somebody could sign in and administer. */
-  async hasAdmin(db: Db | Tx = this.#database.db): Promise<boolean> {
-    const row = await db
-      .selectFrom("users")
-      .select("id")
-      .where("role", "=", "admin")
-      .where("password_hash", "is not", null)
-      .limit(1)
-      .executeTakeFirst();
-    return row !== undefined;
-  }
-
-  /** The account that e-mail and password prove, or undefined; unknown and wrong take the same time. */
-  async authenticate(email: string, password: Hidden): Promise<User | undefined> {
-    const row = await this.#database.db
-      .selectFrom("users")
-      .selectAll()
-      .where("email", "=", normalEmail(email))
-      .executeTakeFirst();
-    const proved = await verifyPassword(password, row?.password_hash ?? undefined);
-    return row && proved && row.is_active === 1 ? toUser(row) : undefined;
+  hasAdmin(db: Db | Tx = this.#database.db): Promise<boolean> {
+    return hasAdministrator(db);
   }
 
   /** Hashes outside any transaction; hand the result to `insert`. Throws 400 for a bad e-mail or password. */
@@ -101,7 +98,7 @@ export class Users {
         param: "email",
       });
     }
-    if (password) checkPassword(password.reveal());
+    if (password) await this.#policy.check(password, { email: normal, name });
     const passwordHash = password ? await hashPassword(password, this.#world) : null;
     return { email: normal, name: name ?? normal.split("@")[0]!, role, passwordHash };
   }
@@ -139,6 +136,59 @@ export class Users {
     return this.insert(tx, prepared);
   }
 
+  /**
+   * An account that somebody else vouches for; undefined when its address is another's. Who has none gets one that reaches
+   * nobody (RFC 2606 §2): an address tells people apart for people, and for nothing else.
+   */
+  async insertFrom(
+    tx: Tx,
+    said: {
+      email?: string;
+      name?: string;
+      source: string;
+      kind?: "person" | "service";
+      managerId?: string;
+      provisioned?: Provisioned;
+    },
+  ): Promise<User | undefined> {
+    const now = this.#world.now().getTime();
+    const id = newId(this.#world, "user");
+    const email = normalEmail(said.email ?? `${id}@users.invalid`);
+    const row = await tx
+      .insertInto("users")
+      .values({
+        id,
+        email,
+        name: (said.name ?? email.split("@")[0]!).slice(0, 128),
+        password_hash: null,
+        role: "member",
+        is_active: 1,
+        kind: said.kind ?? "person",
+        manager_id: said.managerId ?? null,
+        source: said.source,
+        ...(said.provisioned && provisionedColumns(said.provisioned)),
+        created_at: now,
+        updated_at: now,
+      })
+      .onConflict((conflict) => conflict.doNothing())
+      .returningAll()
+      .executeTakeFirst();
+    return row && toUser(row);
+  }
+
+  /** The person in this role of their own from now on; a group may make them more. Throws 409 `last_administrator`. */
+  async inRole(tx: Tx, user: User, role: Role): Promise<User> {
+    if (user.ownRole === role) return user;
+    await this.#database.hold(tx, ADMINISTRATORS);
+    const roles = await rolesOf(tx, user.id, role);
+    if (administers(user) && roles.role !== "admin") await refuseLastAdministrator(tx, user);
+    const now = this.#world.now().getTime();
+    const changed = { ...roleColumns(roles), updated_at: now };
+    await tx.updateTable("users").set(changed).where("id", "=", user.id).execute();
+    await this.#database.changes.note(tx, "user", user.id, now);
+    return { ...user, ...roles, updatedAt: now };
+  }
+
   /** Throws 404, 409 `last_administrator`. */
   update(id: string, patch: UserPatch, also?: AlsoUser): Promise<User> {
     return this.#database.transaction(async (tx) => {
@@ -148,12 +198,12 @@ export class Users {
       const after: User = {
         ...before,
         name: patch.name ?? before.name,
-        role: patch.role ?? before.role,
+        ...(await rolesOf(tx, id, patch.role ?? before.ownRole)),
         isActive: patch.isActive ?? before.isActive,
         updatedAt: now,
       };
-      if (administers(before) && !administers(after)) await refuseLastAdmin(tx, before);
-      const columns = { name: after.name, role: after.role, is_active: after.isActive ? 1 : 0 };
+      if (administers(before) && !administers(after)) await refuseLastAdministrator(tx, before);
+      const columns = { name: after.name, ...roleColumns(after), is_active: after.isActive ? 1 : 0 };
       await tx
         .updateTable("users")
         .set({ ...columns, updated_at: now })
@@ -167,6 +217,32 @@ export class Users {
     });
   }
 
+  /**
+   * The account as a provisioning client says it is, and the client's from now on. Throws 404, 409 `user_name_taken`,
+   * `last_administrator`.
+   */
+  async provision(
+    tx: Tx,
+    id: string,
+    { email, ...said }: Provisioned & { email: string; name: string },
+  ): Promise<User> {
+    const before = await this.inTurn(tx, id);
+    await refuseTaken(tx, id, email, said.userName);
+    const now = Math.max(this.#world.now().getTime(), before.updatedAt + 1);
+    const after = { ...before, isActive: said.isActive };
+    if (administers(before) && !administers(after)) await refuseLastAdministrator(tx, before);
+    const row = await tx
+      .updateTable("users")
+      .set({ ...provisionedColumns(said), email, name: said.name, source: "scim", updated_at: now })
+      .where("id", "=", id)
+      .returningAll()
+      .executeTakeFirstOrThrow();
+    const user = toUser(row);
+    if (!user.isActive) for (const listener of this.listeners) await listener.switchedOff?.(tx, user);
+    await this.#database.changes.note(tx, "user", id, now);
+    return user;
+  }
+
   /** Switched off, nothing of theirs works any more, on any replica, and everything stays. Throws 404, 409 `last_administrator`. */
   setActive(id: string, isActive: boolean, also?: AlsoUser): Promise<User> {
     return this.update(id, { isActive }, also);
@@ -177,7 +253,7 @@ export class Users {
     await this.#database.transaction(async (tx) => {
       await this.#database.hold(tx, ADMINISTRATORS);
       const user = await this.locked(tx, id);
-      if (administers(user)) await refuseLastAdmin(tx, user);
+      if (administers(user)) await refuseLastAdministrator(tx, user);
       await also?.(tx, user);
       for (const listener of this.listeners) await listener.deleted(tx, user);
       await endSessions(tx, id);
@@ -185,6 +261,12 @@ export class Users {
       await tx.deleteFrom("users").where("id", "=", id).execute();
       await this.#database.changes.note(tx, "user", id, this.#world.now().getTime());
     });
+  }
+
+  /** The same, for a change that may say who administers: it waits for its turn with all of those. Throws 404. */
+  async inTurn(tx: Tx, id: string): Promise<User> {
+    await this.#database.hold(tx, ADMINISTRATORS);
+    return this.locked(tx, id);
   }
 
   /** The person, whom nobody else changes until the transaction ends: a write that changes nothing locks on both databases. Throws 404. */
@@ -205,26 +287,34 @@ export async function endSessions(tx: Tx, userId: string): Promise<void> {
   await tx.deleteFrom("dashboard_sessions").where("user_id", "=", userId).execute();
 }
 
-/** Who was invited and has not chosen a password could not let anybody in again. */
 function administers(user: User): boolean {
-  return user.role === "admin" && user.isActive && user.hasPassword;
+  return user.role === "admin" && user.isActive && user.kind === "person";
 }
 
-async function refuseLastAdmin(tx: Tx, user: User): Promise<void> {
+function provisionedColumns({ userName, externalId, isActive, scim }: Provisioned) {
+  return { user_name: userName, external_id: externalId, is_active: isActive ? 1 : 0, scim_json: scim };
+}
+
+async function refuseTaken(tx: Tx, id: string, email: string, userName: string | null): Promise<void> {
   const other = await tx
     .selectFrom("users")
     .select("id")
-    .where("role", "=", "admin")
-    .where("is_active", "=", 1)
-    .where("password_hash", "is not", null)
-    .where("id", "!=", user.id)
+    .where("id", "!=", id)
+    .where(({ or, eb }) =>
+      or([eb("email", "=", email), ...(userName === null ? [] : [eb("user_name", "=", userName)])]),
+    )
     .limit(1)
     .executeTakeFirst();
-  if (other) return;
-  throw new Problem(
+  if (other) throw nameTaken();
+}
+
+/** Another account has the name or the address that an account is to have. */
+export function nameTaken(): Problem {
+  return new Problem(
     "conflict",
-    "last_administrator",
-    "This is the last administrator who can sign in. Make another one first.",
+    "user_name_taken",
+    "Another account has this userName, or this e-mail address. Find that one by a filter on userName, and change it by its id.",
+    { param: "userName" },
   );
 }
 
@@ -232,6 +322,7 @@ function unknownUser(): Problem {
   return new Problem("not_found", "user_not_found", "There is no such user. Check the id.");
 }
 
-function normalEmail(email: string): string {
+/** How addresses are compared, and kept. */
+export function normalEmail(email: string): string {
   return email.trim().normalize("NFC").toLowerCase();
 }

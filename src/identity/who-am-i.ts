@@ -5,13 +5,14 @@ import { route } from "./route.ts";
 import type { Users } from "./users.ts";
 
 const answer = z.object({
-  kind: z.enum(["admin_token", "user", "api_token", "virtual_key"]),
+  kind: z.enum(["admin_token", "user", "api_token", "virtual_key", "jwt"]),
   is_admin: z.boolean(),
   user: z
     .object({ id: z.string(), email: z.string(), name: z.string(), role: z.enum(["admin", "member"]) })
     .optional(),
   token: z.object({ id: z.string(), name: z.string(), scopes: z.array(z.string()) }).optional(),
   virtual_key: z.object({ id: z.string(), name: z.string() }).optional(),
+  jwt: z.object({ issuer: z.string(), subject: z.string() }).optional(),
 });
 
 /** `GET /api/session`: as whom a request counts, and for whom it acts. */
@@ -45,5 +46,11 @@ async function describe(caller: Principal, users: Users): Promise<z.output<typeo
         ? { id: caller.tokenId, name: caller.name, scopes: [...caller.scopes] }
         : undefined,
     virtual_key: kind === "virtual_key" ? { id: caller.virtualKeyId, name: caller.name } : undefined,
+    jwt: jwtOf(caller),
   };
+}
+
+function jwtOf(caller: Principal): { issuer: string; subject: string } | undefined {
+  const said = caller.kind === "jwt" ? caller : caller.kind === "virtual_key" ? caller.jwt : undefined;
+  return said && { issuer: said.issuer, subject: said.subject };
 }

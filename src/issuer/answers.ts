@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { DEVICE_GRANT } from "./grant-names.ts";
 
 const time = z.iso.datetime();
 const authMethod = z.enum(["none", "client_secret_basic", "client_secret_post"]);
@@ -37,16 +38,27 @@ export const registeredClient = z.object({
   client_id_issued_at: z.int(),
   client_name: z.string(),
   redirect_uris: z.array(z.string()),
-  grant_types: z.array(z.enum(["authorization_code", "refresh_token"])),
+  grant_types: z.array(z.enum(["authorization_code", "refresh_token", DEVICE_GRANT])),
   response_types: z.array(z.literal("code")),
   token_endpoint_auth_method: authMethod,
 });
 
-/** RFC 6749 §5.1. */
+/** RFC 8628 §3.2. */
+export const deviceAuthorization = z.object({
+  device_code: z.string(),
+  user_code: z.string(),
+  verification_uri: z.url(),
+  verification_uri_complete: z.url(),
+  expires_in: z.int(),
+  interval: z.int(),
+});
+
+/** RFC 6749 §5.1; `issued_token_type`: RFC 8693 §2.2.1. */
 export const tokens = z.object({
   access_token: z.string(),
   token_type: z.literal("Bearer"),
   expires_in: z.int().min(0).max(86_400),
   refresh_token: z.string().optional(),
   scope: z.string(),
+  issued_token_type: z.string().optional(),
 });

@@ -1,13 +1,14 @@
 import { z } from "zod";
-import { newId, newSecret, Problem } from "../base/index.ts";
-import { cookie, cookieName, html, page, type Route, redirect } from "../http/index.ts";
+import { Problem } from "../base/index.ts";
+import { html, page, type Route, redirect } from "../http/index.ts";
 import { route } from "../identity/index.ts";
 import { checkAuthorizeRequest } from "./authorize-request.ts";
 import type { Client } from "./client.ts";
 import type { Clients } from "./clients.ts";
-import { CONSENT_MS, type ConsentData } from "./consent-flow.ts";
+import { isCodePage, mayUseCodePage } from "./code-page.ts";
+import { startConsent } from "./consent-start.ts";
 import type { IssuerParts } from "./parts.ts";
-import { consentPath, paths } from "./paths.ts";
+import { paths } from "./paths.ts";
 import { matchesRedirectUri, redirectHost, redirectUriFault, withParameters } from "./redirect-uri.ts";
 
 const MAX_STATE = 2048;
@@ -60,7 +61,9 @@ export function authorizeRoute(parts: Parts, clients: Clients): Route {
       const checked = checkAuthorizeRequest(query, parts.settings);
       if (!checked.ok) return refuse(parts, client, redirectUri, query.state, checked);
       const { challenge, scope, resource } = checked;
-      return start(parts, { client, redirectUri, challenge, scope, resource, guesses: 0 }, query.state);
+      const end = isCodePage(redirectUri, parts.settings) ? ({ by: "code_page" } as const) : undefined;
+      const data = { client, redirectUri, end, challenge, scope, resource, guesses: 0 };
+      return startConsent(parts, data, { state: query.state });
     },
   });
 }
@@ -82,7 +85,8 @@ async function trustedDestination(parts: Parts, clients: Clients, query: Query) 
   if (
     redirectUri === undefined ||
     !client.redirectUris.some((registered) => matchesRedirectUri(registered, redirectUri)) ||
-    redirectUriFault(redirectUri, parts.settings) !== undefined
+    redirectUriFault(redirectUri, parts.settings) !== undefined ||
+    (isCodePage(redirectUri, parts.settings) && !mayUseCodePage(client, redirectUri))
   ) {
     throw new Problem(
       "invalid",
@@ -104,23 +108,6 @@ async function trustedDestination(parts: Parts, clients: Clients, query: Query) 
     );
   }
   return { client, redirectUri };
-}
-
-async function start(parts: Parts, data: ConsentData, state: string | undefined): Promise<Response> {
-  const id = newId(parts.world, "flow");
-  const cookieValue = newSecret(parts.world);
-  await parts.flows.start(parts.database.db, {
-    kind: "consent",
-    id,
-    browserHash: parts.hash.of("flow_cookie", cookieValue),
-    data,
-    secret: state === undefined ? undefined : { state },
-    ttlMs: CONSENT_MS,
-  });
-  const name = cookieName("flow", parts.settings, id);
-  return redirect(consentPath("consent", id), 302, [
-    cookie(name, cookieValue, CONSENT_MS / 1000, parts.settings),
-  ]);
 }
 
 /** RFC 6749 §4.1.2.1, except that nobody's own client can use us to send people on without a click (AZ-21). */

@@ -25,6 +25,14 @@ export async function chooseIdentity(
   });
 }
 
+/** Nobody is chosen any more, the client is not approved, and what was connected meanwhile is given up (CB-13). */
+export async function forgetIdentity(parts: Parts, request: Request, flowId: string): Promise<void> {
+  await parts.database.transaction(async (tx) => {
+    const before = await change(parts, request, flowId, tx, ({ choice: _, ...data }) => data);
+    if (before.choice !== undefined) await parts.vault.dropOwner(tx, { mode: "flow", id: flowId });
+  });
+}
+
 /** Counts a try at a virtual key before it is looked at; throws 429 when this flow has used up its tries (CB-25). */
 export async function countGuess(parts: Parts, request: Request, flowId: string): Promise<void> {
   await parts.database.transaction((tx) =>

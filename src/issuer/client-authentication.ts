@@ -3,20 +3,24 @@ import type { Row } from "../db/index.ts";
 import type { Clients } from "./clients.ts";
 
 export interface ProvedClient {
+  /** As it came on the wire. */
+  id: string;
   idHash: string;
-  /** Absent: a registration of ours that nobody ever approved. */
+  /** Absent: a registration of ours, or a client document, that nobody ever approved. */
   row?: Row<"clients">;
 }
 
 /**
  * Which client sends a token or revocation request (RFC 6749 §2.3): public clients name themselves, static ones prove
- * their secret in one way. Throws 401 `invalid_client`, 400 `invalid_request` for two ways at once.
+ * their secret in one way. `documents`: a client document's client may be one that no consent has recorded yet. Throws 401
+ * `invalid_client`, 400 `invalid_request` for two ways at once.
  */
 export async function authenticateClient(
   clients: Clients,
   hash: KeyedHash,
   request: Request,
   form: { client_id?: string; client_secret?: string },
+  { documents = false }: { documents?: boolean } = {},
 ): Promise<ProvedClient> {
   const header = request.headers.get("authorization");
   const basic = header === null ? undefined : readBasic(header);
@@ -29,7 +33,7 @@ export async function authenticateClient(
       param: "client_id",
     });
   }
-  const client = await clients.known(id);
+  const client = await clients.known(id, documents);
   const expected = client?.row?.secret_hash ?? undefined;
   const given = secret === undefined ? undefined : hash.of("client_secret", secret);
   // A public client has no secret: one that comes with it is not who it says (TK-03).
@@ -61,7 +65,8 @@ function twoWays(): Problem {
   );
 }
 
-function unknownClient(basic: boolean): Problem {
+/** `basic`: it proved itself by that header (RFC 6749 §5.2). */
+export function unknownClient(basic = false): Problem {
   const headers: Record<string, string> = basic ? { "www-authenticate": 'Basic realm="postern"' } : {};
   return new Problem(
     "unauthenticated",

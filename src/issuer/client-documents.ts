@@ -20,13 +20,20 @@ export interface ClientDocument {
 }
 
 /** draft-ietf-oauth-client-id-metadata-document §4; a public client of ours never has a shared secret. */
-const documentSchema = z.looseObject({
-  client_id: z.string(),
-  client_name: z.string().min(1),
-  redirect_uris: z.array(z.string()).min(1),
-  token_endpoint_auth_method: z.literal("none").optional(),
-  client_secret: z.undefined().optional(),
-});
+const documentSchema = z
+  .looseObject({
+    client_id: z.string(),
+    client_name: z.string().min(1),
+    redirect_uris: z.array(z.string()).default([]),
+    grant_types: z.array(z.string()).default(["authorization_code"]), // RFC 7591 §2
+    token_endpoint_auth_method: z.literal("none").optional(),
+    client_secret: z.undefined().optional(),
+  })
+  .refine(
+    ({ redirect_uris: uris, grant_types: grants }) =>
+      uris.length > 0 || !grants.includes("authorization_code"),
+    "redirect_uris is empty",
+  );
 
 /**
  * Whether a `client_id` may be the address of a client document (draft §3): https, a path, nothing that two readers

@@ -31,15 +31,18 @@ export class Clients {
 
   /**
    * For the token and revocation endpoints: the row that a consent or an administrator made, or, without one, whether
-   * the id is a registration of ours. Never fetches: a client's host being down must not end its grants.
+   * the id is a registration of ours or, with `documents`, the address of a client document. Never fetches: a client's host
+   * being down must not end its grants.
    */
-  async known(clientId: string): Promise<{ idHash: string; row?: Row<"clients"> } | undefined> {
-    const idHash = clientIdHash(this.#parts.hash, clientId);
+  async known(
+    id: string,
+    documents = false,
+  ): Promise<{ id: string; idHash: string; row?: Row<"clients"> } | undefined> {
+    const idHash = clientIdHash(this.#parts.hash, id);
     const row = await this.row(this.#parts.database.db, idHash);
-    if (row) return { idHash, row };
-    return isRegistrationId(clientId) && openRegistration(this.#parts.seal, clientId)
-      ? { idHash }
-      : undefined;
+    if (row) return { id, idHash, row };
+    const isOurs = isRegistrationId(id) && openRegistration(this.#parts.seal, id) !== undefined;
+    return isOurs || (documents && isDocumentUrl(id)) ? { id, idHash } : undefined;
   }
 
   row(db: Db | Tx, idHash: string): Promise<Row<"clients"> | undefined> {
@@ -75,7 +78,8 @@ export class Clients {
 
 function clientOfRow(row: Row<"clients">): Client {
   return {
-    kind: row.kind,
+    // No `client_id` leads to the row of a workload rule.
+    kind: row.kind as Client["kind"],
     idHash: row.client_id_hash,
     name: row.name,
     redirectUris: JSON.parse(row.redirect_uris_json),

@@ -9,6 +9,7 @@ export const consentErrors = {
     "This account may not use what the app asks for. Choose another one, or ask your administrator.",
   identity_disabled: "This account can no longer be used. Choose another one.",
   connect_declined: "The service did not connect: access was declined there. You can try again.",
+  code_unavailable: "Its sign-in gives no codes to this gateway. Connect it without one.",
   connect_failed: "The service could not be connected. Try again, or connect it later.",
 } as const;
 

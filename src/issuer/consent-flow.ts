@@ -12,10 +12,20 @@ export type Choice =
   | { by: "key"; virtualKeyId: string; userId?: string; display: string }
   | { by: "skip" };
 
+/** How the client is answered in the end where no redirect reaches it. */
+export type ConsentEnd =
+  /** The device that waits, by its flow, asks for its tokens (RFC 8628 §3.4). */
+  | { by: "device"; flowId: string }
+  /** A page of ours shows the answer, for the person to paste. */
+  | { by: "code_page" };
+
 /** A pending consent, as it was at authorize: nothing the client changes later has any effect on it (CB-18). */
 export type ConsentData = {
   client: Client;
+  /** Where the answer goes; with `end` `device` no address but the grant type's name. */
   redirectUri: string;
+  end?: ConsentEnd;
+  /** Empty with `end` `device`, which has no code for a browser to lose. */
   challenge: string;
   scope: string;
   resource: string;

@@ -2,7 +2,8 @@ import { decide } from "../access/index.ts";
 import { type Owner, Problem } from "../base/index.ts";
 import { requireSameOrigin } from "../http/index.ts";
 import { openConsent } from "./consent-flow.ts";
-import { mayConnect, nextStep } from "./next-step.ts";
+import { mayConnect } from "./may-connect.ts";
+import { nextStep } from "./next-step.ts";
 import type { IssuerParts } from "./parts.ts";
 import { consentPath } from "./paths.ts";
 import { redirectHost } from "./redirect-uri.ts";
@@ -43,7 +44,7 @@ export async function consentGate(
   // mcp-protocol.md §3.1: no trip to a provider before this client was approved.
   if (step.page === "identity")
     throw forbidden("not_approved", "First choose who you are on the consent page.");
-  if (!mayConnect(step.choice, session)) {
+  if (!(await mayConnect(parts.database.db, step.choice, session))) {
     throw forbidden(
       "sign_in_required",
       "These connections belong to a person. Sign in as that person first.",

@@ -1,7 +1,16 @@
 import type { Settings, World } from "../base/index.ts";
 import { type Html, html, page } from "../http/index.ts";
 import type { ConsentFlow } from "./consent-flow.ts";
-import { denyForm, displayOf, errorLine, facts, flowField, signInPath, warnings } from "./consent-parts.ts";
+import {
+  denyForm,
+  displayOf,
+  errorLine,
+  facts,
+  flowField,
+  notYouForm,
+  signInPath,
+  warnings,
+} from "./consent-parts.ts";
 import type { SignedIn } from "./parts.ts";
 import { consentPath, paths } from "./paths.ts";
 import { formActionSource } from "./redirect-uri.ts";
@@ -42,15 +51,25 @@ If you choose another account, what you just connected is dropped.</p>`;
 }
 
 function signedInForm(flow: ConsentFlow, session: SignedIn): Html {
-  return html`<form method="post" action="${paths.chooseUser}">
+  return html`<dl class="facts">
+<dt>You are</dt><dd>${session.name}<small>${session.email}, signed in ${howSignedIn[session.method] ?? "here"}</small></dd>
+</dl>
+<div class="actions"><form method="post" action="${paths.chooseUser}">
 ${flowField(flow)}<input type="hidden" name="user_id" value="${session.userId}">
 <button>Allow as ${session.name}</button>
-</form>
-<p class="fine">Signed in as ${session.email}. <a href="${signInPath(flow)}">Not you?</a></p>`;
+</form>${notYouForm(flow)}</div>`;
 }
 
+const howSignedIn: Record<string, string> = {
+  password: "with a password",
+  "password+totp": "with a password and a one-time code",
+  passkey: "with a passkey",
+  link: "with a one-time link",
+  sso: "with single sign-on",
+};
+
 function signIn(flow: ConsentFlow): Html {
-  return html`<p><a class="button" href="${signInPath(flow)}">Sign in</a></p>`;
+  return html`<p><a class="button" href="${signInPath(flow.id)}">Sign in</a></p>`;
 }
 
 /** Open where it is one of two ways, folded away where a button above is all that most people need. */

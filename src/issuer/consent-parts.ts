@@ -1,5 +1,6 @@
 import type { World } from "../base/index.ts";
 import { type Html, html } from "../http/index.ts";
+import type { Client } from "./client.ts";
 import { consentErrorText } from "./consent-errors.ts";
 import type { Choice, ConsentFlow } from "./consent-flow.ts";
 import { consentPath, paths } from "./paths.ts";
@@ -9,13 +10,24 @@ const MINUTE_MS = 60_000;
 
 /** Contract section 3: every page names the client, where it is answered, and whose account it will be. */
 export function facts(flow: ConsentFlow, world: World, choice?: Choice): Html {
-  const { client, redirectUri } = flow.data;
+  const { client } = flow.data;
   return html`<dl class="facts">
-<dt>App</dt><dd>${client.name}<small>${standing(flow, world)}</small></dd>
-<dt>Returns to</dt><dd>${redirectHost(redirectUri)}<small>${destination(redirectUri)}</small></dd>
+<dt>App</dt><dd>${client.name}<small>${standing(client, world)}</small></dd>
+${returnsTo(flow)}
 ${client.documentHost === undefined ? "" : html`<dt>Described by</dt><dd>${client.documentHost}</dd>`}
 ${choice === undefined ? "" : html`<dt>Account</dt><dd>${choice.by === "skip" ? "None" : choice.display}</dd>`}
 </dl>`;
+}
+
+function returnsTo({ data: { redirectUri, end } }: ConsentFlow): Html {
+  switch (end?.by) {
+    case "device":
+      return html`<dt>Runs on</dt><dd>Another device<small>The one that showed you the code</small></dd>`;
+    case "code_page":
+      return html`<dt>Returns to</dt><dd>You<small>You are shown a code to paste into the app</small></dd>`;
+    default:
+      return html`<dt>Returns to</dt><dd>${redirectHost(redirectUri)}<small>${destination(redirectUri)}</small></dd>`;
+  }
 }
 
 function destination(redirectUri: string): string {
@@ -23,11 +35,17 @@ function destination(redirectUri: string): string {
   return redirectUri.startsWith("https:") ? "A website" : "An application that your browser opens";
 }
 
-function standing({ data: { client } }: ConsentFlow, world: World): string {
+/** Who vouches for this client. */
+export function standing(client: Client, world: World): string {
   if (client.verified) return "Registered by your administrator";
   if (client.registeredAt === undefined) return "Not verified";
-  const minutes = Math.floor((world.now().getTime() - client.registeredAt) / MINUTE_MS);
-  return `Not verified, registered itself ${minutes < 1 ? "just now" : `${age(minutes)} ago`}`;
+  return `Not verified, registered itself ${ago(client.registeredAt, world)}`;
+}
+
+/** How long ago, in words. */
+export function ago(since: number, world: World): string {
+  const minutes = Math.floor((world.now().getTime() - since) / MINUTE_MS);
+  return minutes < 1 ? "just now" : `${age(minutes)} ago`;
 }
 
 function age(minutes: number): string {
@@ -36,7 +54,14 @@ function age(minutes: number): string {
 }
 
 /** What a person should think about before going on. */
-export function warnings({ data: { client, redirectUri } }: ConsentFlow): Html {
+export function warnings({ data: { client, redirectUri, end } }: ConsentFlow): Html {
+  // RFC 8628 §5.4: somebody else may have started it and sent the code.
+  if (end?.by === "device") {
+    return html`<p class="notice"><strong>Another device</strong> will receive the access. Go on only if you just started ${client.name} there yourself, and nobody sent you the code or this link.</p>`;
+  }
+  if (end?.by === "code_page") {
+    return html`<p class="notice">In the end you get a code for ${client.name}. Go on only if you just started ${client.name} yourself, and give the code to nobody else.</p>`;
+  }
   if (isLoopback(redirectUri)) {
     return html`<p class="notice">An application on <strong>this computer</strong> will receive the access. Go on only if you just started ${client.name} here yourself.</p>`;
   }
@@ -48,8 +73,14 @@ export function warnings({ data: { client, redirectUri } }: ConsentFlow): Html {
   return html`<p class="notice">Anyone can use the name ${client.name}. Go on only if you trust <strong>${redirectHost(redirectUri)}</strong>.</p>`;
 }
 
-export function signInPath(flow: ConsentFlow): string {
-  return `/login?${new URLSearchParams({ return_to: consentPath("consent", flow.id) })}`;
+/** `again`: somebody else than before, also where a sign-in provider remembers this browser. */
+export function signInPath(flowId: string, again?: "again"): string {
+  const query = { return_to: consentPath("consent", flowId), ...(again && { again: "1" }) };
+  return `/login?${new URLSearchParams(query)}`;
+}
+
+export function notYouForm(flow: ConsentFlow): Html {
+  return html`<form method="post" action="${paths.notYou}">${flowField(flow)}<button class="plain">Not you?</button></form>`;
 }
 
 export function denyForm(flow: ConsentFlow): Html {

@@ -1,14 +1,16 @@
 import { z } from "zod";
 import { type Route, redirect } from "../http/index.ts";
 import { route } from "../identity/index.ts";
-import { chooseIdentity, countGuess } from "./choose-identity.ts";
+import { chooseIdentity, countGuess, forgetIdentity } from "./choose-identity.ts";
 import type { Clients } from "./clients.ts";
 import type { ConsentError } from "./consent-errors.ts";
 import { type Choice, flowId, openConsent } from "./consent-flow.ts";
 import { identityPage } from "./consent-pages.ts";
+import { signInPath } from "./consent-parts.ts";
 import { deny } from "./deny.ts";
 import type { Grants } from "./grants.ts";
-import { mayConnect, nextStep } from "./next-step.ts";
+import { mayConnect } from "./may-connect.ts";
+import { nextStep } from "./next-step.ts";
 import type { IssuerParts } from "./parts.ts";
 import { consentPath, paths } from "./paths.ts";
 import { mayUseResource, servicesOf } from "./services.ts";
@@ -29,6 +31,7 @@ export function consentRoutes(parts: IssuerParts, clients: Clients, grants: Gran
     ...pageRoutes(parts),
     keyForm(parts),
     userForm(parts),
+    notYouForm(parts),
     skipForm(parts),
     ...finalForms(parts, clients, grants),
   ];
@@ -80,7 +83,7 @@ function pageRoutes(parts: IssuerParts): Route[] {
         const step = nextStep(flow.data, session, parts.settings);
         if (step.page === "identity") return redirect(consentPath("consent", flow.id, step.error));
         const services = await servicesOf(parts, flow, step.choice);
-        const canConnect = mayConnect(step.choice, session);
+        const canConnect = await mayConnect(parts.database.db, step.choice, session);
         const { choice } = step;
         return servicesPage({
           flow,
@@ -127,7 +130,7 @@ function keyForm(parts: IssuerParts): Route {
       const proved = await parts.virtualKeys.authenticate(body.vk.trim());
       if (!proved.ok) return failed(body.flow_id, "invalid_key");
       const { id, name, userId } = proved.key;
-      const display = `virtual key ${name}`;
+      const display = `virtual key ${name}${await ownerWords(parts, userId)}`;
       return choose(parts, request, body.flow_id, { by: "key", virtualKeyId: id, userId, display });
     },
   });
@@ -156,6 +159,37 @@ function userForm(parts: IssuerParts): Route {
   });
 }
 
+/** Whose key it is, in words: an app that gets it acts as them. */
+async function ownerWords({ database }: IssuerParts, userId: string | undefined): Promise<string> {
+  if (userId === undefined) return "";
+  const owner = await database.db
+    .selectFrom("users")
+    .select(["name", "kind"])
+    .where("id", "=", userId)
+    .executeTakeFirst();
+  if (!owner) return "";
+  return owner.kind === "service" ? ` of the service account ${owner.name}` : ` of ${owner.name}`;
+}
+
+/** "Not you?": this browser's sign-in ends and the consent goes on with whoever signs in next. */
+function notYouForm(parts: IssuerParts): Route {
+  return route({
+    ...form,
+    path: paths.notYou,
+    operationId: "consentNotYou",
+    summary: "Sign out of this browser and choose again who one is",
+    rate: "api",
+    form: z.object({ flow_id: flowId }),
+    refuses: [409, 410, 503],
+    answers: { 303: { description: "To the sign-in page, which leads back to this consent" } },
+    handle: async ({ request, body }) => {
+      await openConsent(parts, request, body.flow_id);
+      await forgetIdentity(parts, request, body.flow_id);
+      return redirect(signInPath(body.flow_id, "again"), 303, [await parts.signOut(request)]);
+    },
+  });
+}
+
 function skipForm(parts: IssuerParts): Route {
   return route({
     ...form,
@@ -176,7 +210,10 @@ function skipForm(parts: IssuerParts): Route {
 
 function finalForms(parts: IssuerParts, clients: Clients, grants: Grants): Route[] {
   const body = { form: z.object({ flow_id: flowId }), rate: "api" } as const;
-  const answers = { 302: { description: "To the client's redirect URI" } };
+  const answers = {
+    200: { description: "A page, where no redirect reaches the client" },
+    302: { description: "To the client's redirect URI" },
+  };
   return [
     route({
       ...form,

@@ -1,7 +1,6 @@
-import { redirect } from "../http/index.ts";
+import { endOfConsent } from "./consent-end.ts";
 import { type ConsentData, finishedFlow, openConsent } from "./consent-flow.ts";
 import type { IssuerParts } from "./parts.ts";
-import { withParameters } from "./redirect-uri.ts";
 
 type Parts = Pick<IssuerParts, "database" | "flows" | "hash" | "settings" | "vault" | "audit">;
 
@@ -11,15 +10,17 @@ export async function deny(
   { request, flowId, requestId }: { request: Request; flowId: string; requestId: string },
 ): Promise<Response> {
   await openConsent(parts, request, flowId);
-  const target = await parts.database.transaction(async (tx) => {
-    const flow = await parts.flows.take<ConsentData>(tx, "consent", { id: flowId }, "denied");
-    if (!flow) throw finishedFlow();
+  const flow = await parts.database.transaction(async (tx) => {
+    const taken = await parts.flows.take<ConsentData>(tx, "consent", { id: flowId }, "denied");
+    if (!taken) throw finishedFlow();
     await parts.vault.dropOwner(tx, { mode: "flow", id: flowId });
-    const detail = { client: flow.data.client.name, redirect_uri: flow.data.redirectUri };
+    const { client, redirectUri, end } = taken.data;
+    if (end?.by === "device") await parts.flows.take(tx, "device", { id: end.flowId }, "denied");
+    const detail = { client: client.name, redirect_uri: redirectUri };
     await parts.audit.append(tx, { event: "consent.denied", actor: "browser", requestId, detail });
-    const { state } = flow.secret();
-    const iss = parts.settings.baseUrl.origin; // RFC 9207 §2
-    return withParameters(flow.data.redirectUri, { error: "access_denied", state, iss });
+    return taken;
   });
-  return redirect(target, 302);
+  const { state } = flow.secret();
+  const iss = parts.settings.baseUrl.origin; // RFC 9207 §2
+  return endOfConsent(flow.data, { error: "access_denied", state, iss });
 }

@@ -14,7 +14,9 @@ import {
   refresh,
   setUp,
   signIn,
+  somebodyWaits,
   startConsent,
+  Tab,
 } from "./issuer.suite.ts";
 
 const MINUTE = 60_000;
@@ -236,7 +238,7 @@ onBothDatabases("the end of a person", (open) => {
     const gateway = await setUp(open);
     const { users, keys, vault, access, issuer } = gateway;
     // As app.ts links them.
-    access.listeners.push((tx, owner, allowed) => vault.setAccess(tx, owner, allowed));
+    access.listeners.push((tx, changes) => vault.setAccessOf(tx, changes));
     keys.listeners.push({
       changed: (tx, before, after) => access.keyChanged(tx, before, after),
       deleted: async (tx, key) => issuer.revokeGrantsOf(tx, { virtualKeyId: key.id }),
@@ -292,6 +294,31 @@ onBothDatabases("the end of a person", (open) => {
     await expect(gateway.users.setActive(again.id, false)).rejects.toMatchObject({
       code: "last_administrator",
     });
+  });
+
+  it("ID-28 a submit that meets the deletion makes nothing for who is gone", async () => {
+    const { gateway, upstream, person, key } = await withPerson();
+    const tab = new Tab(gateway);
+    const { flowId } = await startConsent(gateway, { tab });
+    await tab.post("/api/oauth/per-user/consent/vk", { flow_id: flowId, vk: key.value });
+    await connectDuring(gateway, flowId, upstream.id);
+    const begun = Promise.withResolvers<void>();
+    const deleting = gateway.users.delete(person.id, async (tx) => {
+      begun.resolve();
+      // SQLite lets the submit begin when this has ended.
+      if (gateway.database.kind === "postgres") await somebodyWaits(tx);
+    });
+    await begun.promise;
+    const answer = await tab.post("/api/oauth/per-user/consent/submit", { flow_id: flowId });
+    await deleting;
+    expect([answer.status, answer.headers.get("location")]).toEqual([
+      303,
+      expect.stringContaining("error=identity_disabled"),
+    ]);
+    // What was connected is nobody's, and goes with the consent.
+    const left = await gateway.database.db.selectFrom("credentials").select("owner_mode").execute();
+    expect(left).toEqual([{ owner_mode: "flow" }]);
+    expect(await counts(gateway)).toMatchObject({ grants: 0, tokens: 0 });
   });
 
   it("ID-14 switched off: nothing of theirs works, on any replica, and all of it again afterwards", async () => {

@@ -7,6 +7,7 @@ import { actorOf, isAdmin, ownerOf, type Principal, route } from "../identity/in
 import { shownGrant } from "./answers.ts";
 import type { Grants } from "./grants.ts";
 import type { IssuerParts } from "./parts.ts";
+import { slugOf } from "./resource.ts";
 
 const listQuery = z.object({
   ...pageQuery({ max: 500, default: 50 }),
@@ -44,20 +45,67 @@ export function grantRoutes(parts: IssuerParts, grants: Grants): Route[] {
       refuses: [],
       answers: { 204: { description: "Revoked" } },
       handle: async ({ params, caller, requestId }) => {
-        await parts.database.transaction(async (tx) => {
-          const own = await visible(tx, caller, parts.world.now().getTime())
-            .select("grants.id")
-            .where("grants.id", "=", params.id)
-            .executeTakeFirst();
-          const ending = { event: "grant.revoked", actor: actorOf(caller), requestId } as const;
-          // The same 404 for unknown and for somebody else's (TK-20).
-          if (!own || !(await grants.end(tx, own.id, ending))) throw unknownGrant();
-        });
-        parts.world.reach("end.5.committed");
+        await revokeGrant(parts, grants, { id: params.id, caller, requestId });
         return noContent();
       },
     }),
   ];
+}
+
+/** Ends one that the caller may see, with all its tokens. Throws 404. */
+export async function revokeGrant(
+  parts: IssuerParts,
+  grants: Grants,
+  { id, caller, requestId }: { id: string; caller: Principal; requestId: string },
+): Promise<void> {
+  await parts.database.transaction(async (tx) => {
+    const own = await visible(tx, caller, parts.world.now().getTime())
+      .select("grants.id")
+      .where("grants.id", "=", id)
+      .executeTakeFirst();
+    const ending = { event: "grant.revoked", actor: actorOf(caller), requestId } as const;
+    // The same 404 for unknown and for somebody else's (TK-20).
+    if (!own || !(await grants.end(tx, own.id, ending))) throw unknownGrant();
+  });
+  parts.world.reach("end.5.committed");
+}
+
+/** A client that may act for somebody. Times in milliseconds since 1970. */
+export interface OwnGrant {
+  id: string;
+  clientName: string;
+  redirectUri: string;
+  /** The virtual MCP whose address it is for; undefined: everything its identity may use. */
+  slug?: string;
+  /** Made with this personal key, and under its rules. */
+  keyName?: string;
+  createdAt: number;
+  lastUsedAt?: number;
+}
+
+/** The grants of one person, the last used first. */
+export async function grantsOfPerson(parts: IssuerParts, userId: string): Promise<OwnGrant[]> {
+  const rows = await parts.database.db
+    .selectFrom("grants")
+    .leftJoin("virtual_keys", "virtual_keys.id", "grants.virtual_key_id")
+    .select(["grants.id", "client_name", "redirect_uri", "resource", "virtual_keys.name as key_name"])
+    .select(["grants.created_at", "grants.last_used_at"])
+    .where("grants.status", "=", "active")
+    .where("grants.ends_at", ">", parts.world.now().getTime())
+    .where("grants.owner_mode", "=", "user")
+    .where("grants.owner_id", "=", userId)
+    .orderBy(sql`coalesce(grants.last_used_at, grants.created_at)`, "desc")
+    .orderBy("grants.id")
+    .execute();
+  return rows.map((row) => ({
+    id: row.id,
+    clientName: row.client_name,
+    redirectUri: row.redirect_uri,
+    slug: slugOf(row.resource),
+    keyName: row.key_name ?? undefined,
+    createdAt: row.created_at,
+    lastUsedAt: row.last_used_at ?? undefined,
+  }));
 }
 
 /** Active grants the caller may see: all for administrators, else their own (attack rule R14). */

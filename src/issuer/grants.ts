@@ -53,28 +53,18 @@ export class Grants {
     const now = this.#world.now().getTime();
     const { accessTokenMs, grantIdleMs, grantMaxMs } = this.#settings;
     const endsAt = now + (grantMaxMs > 0 ? grantMaxMs : accessTokenMs);
-    await tx
-      .insertInto("grants")
-      .values({
-        id: grant.id,
-        client_row_id: grant.clientRowId,
-        client_name: grant.clientName,
-        owner_mode: grant.owner.mode,
-        owner_id: grant.owner.id,
-        virtual_key_id: grant.virtualKeyId ?? null,
-        browser_hash: grant.browserHash ?? null,
-        redirect_uri: grant.redirectUri,
-        scope: grant.scope,
-        resource: grant.resource,
-        upstreams_json: null,
-        status: "pending",
-        created_at: now,
-        last_used_at: null,
-        idle_until: Math.min(now + grantIdleMs, endsAt),
-        ends_at: endsAt,
-      })
-      .execute();
+    const idleUntil = Math.min(now + grantIdleMs, endsAt);
+    const row = { ...newRow(grant, now), status: "pending", idle_until: idleUntil, ends_at: endsAt } as const;
+    await tx.insertInto("grants").values(row).execute();
     return { endsAt };
+  }
+
+  /** Active at once, until `endsAt` (milliseconds) whether used or not: its client waits for the answer. */
+  createActive(tx: Tx, grant: NewGrant, endsAt: number): Promise<Row<"grants">> {
+    const now = this.#world.now().getTime();
+    const ends = { last_used_at: now, idle_until: endsAt, ends_at: endsAt };
+    const row = { ...newRow(grant, now), status: "active", ...ends } as const;
+    return tx.insertInto("grants").values(row).returningAll().executeTakeFirstOrThrow();
   }
 
   find(db: Db | Tx, id: string): Promise<Row<"grants"> | undefined> {
@@ -140,6 +130,24 @@ export class Grants {
     const idleEnd = Math.max(grant.idle_until, (grant.last_used_at ?? 0) + this.#settings.grantIdleMs);
     return now < grant.ends_at && now < idleEnd;
   }
+}
+
+function newRow(grant: NewGrant, now: number) {
+  return {
+    id: grant.id,
+    client_row_id: grant.clientRowId,
+    client_name: grant.clientName,
+    owner_mode: grant.owner.mode,
+    owner_id: grant.owner.id,
+    virtual_key_id: grant.virtualKeyId ?? null,
+    browser_hash: grant.browserHash ?? null,
+    redirect_uri: grant.redirectUri,
+    scope: grant.scope,
+    resource: grant.resource,
+    upstreams_json: null,
+    created_at: now,
+    last_used_at: null,
+  };
 }
 
 export function clientGone(): Problem {

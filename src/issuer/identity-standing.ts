@@ -26,3 +26,29 @@ export async function isIdentityEnabled(
     .executeTakeFirst();
   return user?.is_active === 1;
 }
+
+/**
+ * The same for what is made for the identity in this transaction: until it ends nobody deletes or switches off the key or the person,
+ * who would otherwise leave behind what they did not see (ID-28).
+ */
+export async function holdEnabled(
+  tx: Tx,
+  subject: { owner: Owner; virtualKeyId?: string | null },
+  now: number,
+): Promise<boolean> {
+  const { owner, virtualKeyId } = subject;
+  // The person first, as their deletion does it. A write that changes nothing locks on both databases.
+  if (owner.mode === "user")
+    await tx
+      .updateTable("users")
+      .set((user) => ({ updated_at: user.ref("updated_at") }))
+      .where("id", "=", owner.id)
+      .execute();
+  if (virtualKeyId)
+    await tx
+      .updateTable("virtual_keys")
+      .set((key) => ({ updated_at: key.ref("updated_at") }))
+      .where("id", "=", virtualKeyId)
+      .execute();
+  return isIdentityEnabled(tx, subject, now);
+}

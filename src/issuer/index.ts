@@ -7,7 +7,14 @@
 export { endStaleGrants } from "./after-restore.ts";
 export type { ConsentGate, ConsentPass } from "./consent-gate.ts";
 export type { Authenticated, GrantPrincipal } from "./grant-cache.ts";
+export type { OwnGrant } from "./grant-routes.ts";
 export { Issuer } from "./issuer.ts";
+export {
+  enterpriseAuthorizationConfig,
+  type MachineTrust,
+  machineTrust,
+  workloadIdentityConfig,
+} from "./machine-config.ts";
 export type { IssuerParts, SignedIn } from "./parts.ts";
 export { mcpResource, ownResource, serves } from "./resource.ts";
 export { issuerSealedColumns } from "./sealed-columns.ts";

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
-import type { KyselyPlugin } from "kysely";
+import { type KyselyPlugin, sql } from "kysely";
+import { expect } from "vitest";
 import type { OpenDatabase } from "../../test/support/databases.ts";
 import { readJson } from "../../test/support/read.ts";
 import { testSettings } from "../../test/support/settings.ts";
@@ -7,12 +8,23 @@ import { type TestWorld, testWorld } from "../../test/support/world.ts";
 import { Access, VirtualKeys, VirtualMcps } from "../access/index.ts";
 import { Audit } from "../audit/index.ts";
 import { Hidden, KeyedHash, type Outbound, Seal, type Settings } from "../base/index.ts";
-import { type Database, Flows, Outbox } from "../db/index.ts";
-import { mount, RateLimits } from "../http/index.ts";
-import { ApiTokens, Guard, Sessions, Users } from "../identity/index.ts";
+import { type Database, Flows, Outbox, type Tx } from "../db/index.ts";
+import { clearCookie, mount, RateLimits } from "../http/index.ts";
+import {
+  ApiTokens,
+  Departed,
+  Groups,
+  Guard,
+  Identities,
+  Memberships,
+  ServiceAccounts,
+  Sessions,
+  Users,
+} from "../identity/index.ts";
+import { JwtVerifier, SpentAssertions } from "../jwt/index.ts";
 import { checkDefinition, Upstreams } from "../upstreams/index.ts";
 import { Vault } from "../vault/index.ts";
-import { Issuer } from "./index.ts";
+import { Issuer, type MachineTrust } from "./index.ts";
 
 export const BASE = "http://localhost:8080";
 export const REDIRECT = "http://127.0.0.1:7777/cb";
@@ -21,6 +33,7 @@ export const ADMIN_TOKEN = "a-long-administrator-token";
 export interface Setting {
   settings?: Partial<Settings>;
   outbound?: Outbound;
+  machines?: MachineTrust;
   /** Another replica of the same setting. */
   beside?: { world: TestWorld; seal: Seal; hash: KeyedHash; url: string };
 }
@@ -28,7 +41,10 @@ export interface Setting {
 export type Gateway = Awaited<ReturnType<typeof setUp>>;
 
 /** The real parts around the issuer, on a fresh database, with one key and one per-user upstream. */
-export async function setUp(open: OpenDatabase, { settings: changes, outbound, beside }: Setting = {}) {
+export async function setUp(
+  open: OpenDatabase,
+  { settings: changes, outbound, beside, machines = { rules: [], issuers: [] } }: Setting = {},
+) {
   const world = beside?.world ?? testWorld(outbound);
   const settings = testSettings(changes);
   const { database: real, url } = await open(beside?.url);
@@ -39,12 +55,13 @@ export async function setUp(open: OpenDatabase, { settings: changes, outbound, b
   const flows = new Flows(world, seal);
   const outbox = new Outbox(world, seal);
   const users = new Users({ database: real, world });
-  const sessions = new Sessions({ database: real, world, hash, settings, users });
+  const sessions = new Sessions({ database: real, world, hash, seal, settings, users });
   const audit = new Audit({ database: real, world });
   const upstreams = new Upstreams({ world, database: real, seal, settings });
   await upstreams.load();
   const keys = new VirtualKeys({ world, database: real, hash });
-  const access = new Access({ world, database: real, upstreams, keys });
+  const memberships = new Memberships(real);
+  const access = new Access({ world, database: real, upstreams, keys, memberships });
   const vault = new Vault({
     world,
     database: real,
@@ -56,12 +73,30 @@ export async function setUp(open: OpenDatabase, { settings: changes, outbound, b
   });
   const sessionOf = async (request: Request) => {
     const signedIn = await sessions.of(request);
-    return signedIn && { userId: signedIn.user.id, email: signedIn.user.email, name: signedIn.user.name };
+    if (!signedIn) return undefined;
+    const { user, method } = signedIn;
+    return { userId: user.id, email: user.email, name: user.name, role: user.role, method };
   };
-  const virtualMcps = new VirtualMcps({ world, database: real, keys });
+  const signOut = async (request: Request) => {
+    await sessions.end(request);
+    return clearCookie(sessions.cookieName, settings);
+  };
+  const virtualMcps = new VirtualMcps({ world, database: real, keys, memberships });
+  const groups = new Groups({ database: real, world });
+  const identities = new Identities({
+    ...{ database: real, world, users, groups },
+    record: (tx, line) => audit.append(tx, line),
+  });
+  const serviceAccounts = new ServiceAccounts({ database: real, world, users });
+  const jwt = new JwtVerifier({ world });
+  const spent = new SpentAssertions({ database: real, world, hash });
+  const departed = new Departed({ database: real, world, hash });
+  users.listeners.push({ deleted: (tx, user) => departed.note(tx, user.id) });
   const parts = {
+    ...{ jwt, spent, identities, departed, serviceAccounts, machines },
     ...{ world, database, flows, seal, hash, settings, audit, upstreams, vault, access, virtualMcps },
     sessionOf,
+    signOut,
   };
   const issuer = new Issuer({ ...parts, virtualKeys: keys });
   const guard = new Guard({
@@ -339,4 +374,13 @@ export async function counts(gateway: Gateway) {
     audit: await count("audit"),
     codes: Number(codes.n),
   };
+}
+
+/** Resolves when another transaction waits for what this one holds. */
+export async function somebodyWaits(tx: Tx): Promise<void> {
+  const waiting = async () => {
+    const blocked = sql`select 1 from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))`;
+    return (await blocked.execute(tx)).rows.length;
+  };
+  await expect.poll(waiting, { interval: 5 }).toBeGreaterThan(0);
 }

@@ -1,13 +1,18 @@
 import type { Owner } from "../base/index.ts";
 import type { Tx } from "../db/index.ts";
 import type { Route } from "../http/index.ts";
+import type { Principal } from "../identity/index.ts";
 import { authorizeRoute } from "./authorize.ts";
 import { Clients } from "./clients.ts";
+import { codePageRoute } from "./code-page.ts";
 import { type ConsentPass, consentGate } from "./consent-gate.ts";
 import { consentRoutes } from "./consent-routes.ts";
+import { deviceAuthorizationRoute } from "./device-authorization.ts";
+import { deviceRoutes } from "./device-routes.ts";
 import { type Authenticated, GrantCache, type GrantPrincipal } from "./grant-cache.ts";
-import { grantRoutes } from "./grant-routes.ts";
+import { grantRoutes, grantsOfPerson, type OwnGrant, revokeGrant } from "./grant-routes.ts";
 import { Grants } from "./grants.ts";
+import { endUntrusted } from "./machine-grants.ts";
 import { metadataRoutes } from "./metadata.ts";
 import type { IssuerParts } from "./parts.ts";
 import { GRACE_MS } from "./refresh-grant.ts";
@@ -30,10 +35,13 @@ export class Issuer {
     this.#cache = new GrantCache(parts);
     this.#grants = new Grants(parts);
     this.routes = [
-      ...metadataRoutes(parts.settings),
+      ...metadataRoutes(parts),
       registrationRoute(parts),
       authorizeRoute(parts, clients),
       ...consentRoutes(parts, clients, this.#grants),
+      deviceAuthorizationRoute(parts, clients),
+      ...deviceRoutes(parts),
+      codePageRoute(),
       ...tokenRoutes(parts, clients, this.#grants),
       revokeAllRoute(parts, this.#grants),
       ...grantRoutes(parts, this.#grants),
@@ -66,6 +74,16 @@ export class Issuer {
     return (await this.#grants.find(this.#parts.database.db, grantId))?.browser_hash ?? undefined;
   }
 
+  /** For a person's own page. */
+  grantsOfPerson(userId: string): Promise<OwnGrant[]> {
+    return grantsOfPerson(this.#parts, userId);
+  }
+
+  /** The same as the route that revokes one. Throws 404. */
+  revokeGrant(grant: { id: string; caller: Principal; requestId: string }): Promise<void> {
+    return revokeGrant(this.#parts, this.#grants, grant);
+  }
+
   /** Ends every grant made with this key, of this identity or for this virtual MCP, and what hangs on them; inside the caller's transaction. */
   async revokeGrantsOf(
     tx: Tx,
@@ -73,6 +91,13 @@ export class Issuer {
     by: { actor: string; requestId?: string } = { actor: "system" },
   ): Promise<void> {
     await this.#grants.endAllOf(tx, whose, { event: "grant.revoked", ...by });
+  }
+
+  /** For the start: ends what rules and issuers gave that the configuration file does not have any more. */
+  async endUntrusted(): Promise<void> {
+    const { world, machines } = this.#parts;
+    const ended = await endUntrusted(this.#parts, this.#grants, machines);
+    if (ended > 0) world.log.info("grants.untrusted_ended", { grants: ended });
   }
 
   /** For jobs.ts, after db's own sweep: removes what ended or was never redeemed, with what hangs on it. */

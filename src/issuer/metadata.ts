@@ -3,8 +3,14 @@ import { slugPattern } from "../access/index.ts";
 import type { Settings } from "../base/index.ts";
 import { json, ownOrigins, type Route } from "../http/index.ts";
 import { route } from "../identity/index.ts";
+import { DEVICE_GRANT, JWT_BEARER_GRANT, TOKEN_EXCHANGE_GRANT } from "./grant-names.ts";
+import type { MachineTrust } from "./machine-config.ts";
+import type { IssuerParts } from "./parts.ts";
 import { paths } from "./paths.ts";
 import { scopesSupported } from "./scope.ts";
+
+/** EMA §6. */
+const ID_JAG_PROFILE = "urn:ietf:params:oauth:grant-profile:id-jag";
 
 const slugParams = z.object({ slug: z.string().regex(slugPattern) });
 const resourceDocument = z.looseObject({ resource: z.url(), authorization_servers: z.array(z.url()) });
@@ -30,7 +36,10 @@ export function protectedResourceDocument(settings: Settings, origin: string, sl
 }
 
 /** RFC 8414 §2; only what works is named. */
-export function authorizationServerDocument(settings: Settings) {
+export function authorizationServerDocument({
+  settings,
+  machines,
+}: Pick<IssuerParts, "settings" | "machines">) {
   const issuer = settings.baseUrl.origin;
   const methods = ["none", "client_secret_basic", "client_secret_post"];
   return {
@@ -41,7 +50,11 @@ export function authorizationServerDocument(settings: Settings) {
     revocation_endpoint: issuer + paths.revoke,
     response_types_supported: ["code"],
     response_modes_supported: ["query"],
-    grant_types_supported: ["authorization_code", ...(settings.grantMaxMs > 0 ? ["refresh_token"] : [])],
+    ...(settings.deviceAuthorization
+      ? { device_authorization_endpoint: issuer + paths.deviceAuthorization } // RFC 8628 §4
+      : {}),
+    grant_types_supported: grantTypes(settings, machines),
+    ...(machines.issuers.length > 0 ? { authorization_grant_profiles_supported: [ID_JAG_PROFILE] } : {}),
     code_challenge_methods_supported: ["S256"],
     token_endpoint_auth_methods_supported: methods,
     revocation_endpoint_auth_methods_supported: methods,
@@ -49,6 +62,16 @@ export function authorizationServerDocument(settings: Settings) {
     authorization_response_iss_parameter_supported: true, // RFC 9207 §3
     client_id_metadata_document_supported: true,
   };
+}
+
+function grantTypes(settings: Settings, { rules, issuers }: MachineTrust): string[] {
+  return [
+    "authorization_code",
+    ...(settings.grantMaxMs > 0 ? ["refresh_token"] : []),
+    ...(settings.deviceAuthorization ? [DEVICE_GRANT] : []),
+    ...(rules.length + issuers.length > 0 ? [JWT_BEARER_GRANT] : []),
+    ...(rules.length > 0 ? [TOKEN_EXCHANGE_GRANT] : []),
+  ];
 }
 
 /** Which origin of ours this request reached; behind a proxy that ends TLS the scheme seen here is not the public one. */
@@ -59,14 +82,15 @@ function reachedOrigin(settings: Settings, url: URL): string {
 }
 
 /** Every path at which MCP clients look; some give up where one of them is missing (mcp-protocol.md §2.1, §6.1). */
-export function metadataRoutes(settings: Settings): Route[] {
+export function metadataRoutes(parts: Pick<IssuerParts, "settings" | "machines">): Route[] {
+  const { settings } = parts;
   const resource = (path: string, operationId: string) =>
     document(path, operationId, "Protected resource metadata (RFC 9728)", (url, slug) =>
       protectedResourceDocument(settings, reachedOrigin(settings, url), slug),
     );
   const issuer = (path: string, operationId: string) =>
     document(path, operationId, "Authorization server metadata (RFC 8414)", () =>
-      authorizationServerDocument(settings),
+      authorizationServerDocument(parts),
     );
   return [
     resource("/.well-known/oauth-protected-resource", "protectedResourceMetadata"),

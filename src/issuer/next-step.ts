@@ -25,9 +25,3 @@ export function nextStep(
   }
   return { page: "services", choice };
 }
-
-/** A key proves the key, not the person: a person's own connections change only while that person is signed in. */
-export function mayConnect(choice: Choice, session: SignedIn | undefined): boolean {
-  const userId = choice.by === "skip" ? undefined : choice.userId;
-  return userId === undefined || session?.userId === userId;
-}

@@ -2,14 +2,19 @@ import type { Access, VirtualKeys, VirtualMcps } from "../access/index.ts";
 import type { Audit } from "../audit/index.ts";
 import type { KeyedHash, Seal, Settings, World } from "../base/index.ts";
 import type { Database, Flows } from "../db/index.ts";
+import type { Departed, Identities, ServiceAccounts, SignInMethod } from "../identity/index.ts";
+import type { JwtVerifier, SpentAssertions } from "../jwt/index.ts";
 import type { Upstreams } from "../upstreams/index.ts";
 import type { Vault } from "../vault/index.ts";
+import type { MachineTrust } from "./machine-config.ts";
 
 /** The person behind the dashboard cookie of a browser, while signed in. */
 export interface SignedIn {
   userId: string;
   email: string;
   name: string;
+  role: "admin" | "member";
+  method: SignInMethod;
 }
 
 /** Everything the issuer stands on, built in app.ts. */
@@ -26,6 +31,15 @@ export interface IssuerParts {
   virtualKeys: Pick<VirtualKeys, "authenticate">;
   access: Pick<Access, "rulesFor">;
   virtualMcps: Pick<VirtualMcps, "serving">;
+  jwt: Pick<JwtVerifier, "verify">;
+  spent: Pick<SpentAssertions, "spend">;
+  identities: Pick<Identities, "admit">;
+  departed: Pick<Departed, "since">;
+  serviceAccounts: Pick<ServiceAccounts, "findByName">;
+  /** Whose signed statements give access without a consent, by the configuration file. */
+  machines: MachineTrust;
   /** Who is signed in to the dashboard in this browser, checked against the database. */
   sessionOf(request: Request): Promise<SignedIn | undefined>;
+  /** Ends that sign-in; the `Set-Cookie` that makes the browser forget it. */
+  signOut(request: Request): Promise<[string, string]>;
 }

@@ -1,4 +1,5 @@
 import type { Settings } from "../base/index.ts";
+import { DEVICE_GRANT } from "./grant-names.ts";
 
 const MAX_CHARACTERS = 2000;
 const HOST = /^(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])$/;
@@ -55,12 +56,15 @@ export function isLoopback(redirectUri: string): boolean {
 
 /** What a person is shown of where the answer goes: the host (punycode as it is), or the scheme of an application. */
 export function redirectHost(redirectUri: string): string {
+  // In place of a redirect URI where a device asks for its tokens itself; no client can register it.
+  if (redirectUri === DEVICE_GRANT) return "another device";
   const url = new URL(redirectUri);
   return url.protocol === "https:" || url.protocol === "http:" ? url.host : `${url.protocol}//${url.host}`;
 }
 
 /** The CSP source under which a form of ours may end at this URI; CSP knows no IPv6 hosts (CSP3 §2.3.1). */
 export function formActionSource(redirectUri: string): string {
+  if (redirectUri === DEVICE_GRANT) return "'self'";
   const url = new URL(redirectUri);
   const isWeb = url.protocol === "https:" || url.protocol === "http:";
   return isWeb && !url.hostname.startsWith("[") ? url.origin : url.protocol;

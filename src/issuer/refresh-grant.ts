@@ -4,7 +4,7 @@ import type { ProvedClient } from "./client-authentication.ts";
 import type { Grants } from "./grants.ts";
 import { isIdentityEnabled } from "./identity-standing.ts";
 import type { IssuerParts } from "./parts.ts";
-import type { Refused } from "./redeem-code.ts";
+import type { Refused } from "./refusal.ts";
 import { ownResource } from "./resource.ts";
 import { isWithin } from "./scope.ts";
 import { newPair, type Pair, storePair, type TokenAnswer, tokenAnswer } from "./tokens.ts";

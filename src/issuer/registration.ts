@@ -4,6 +4,8 @@ import { json, type Route } from "../http/index.ts";
 import { route } from "../identity/index.ts";
 import { registeredClient } from "./answers.ts";
 import { shownName } from "./client-name.ts";
+import { isCodePage } from "./code-page.ts";
+import { DEVICE_GRANT } from "./grant-names.ts";
 import { paths } from "./paths.ts";
 import { redirectUriFault } from "./redirect-uri.ts";
 
@@ -54,6 +56,7 @@ export function sealRegistration(seal: Seal, { name, registeredAt, redirectUris 
 const metadata = z.looseObject({
   redirect_uris: z.unknown().optional(),
   client_name: z.unknown().optional(),
+  grant_types: z.unknown().optional(),
 });
 
 /** RFC 7591 §3: open, stateless, and rate limited by address. */
@@ -73,13 +76,17 @@ export function registrationRoute(parts: { seal: Seal; settings: Settings; world
     refuses: [],
     answers: { 201: { description: "Registered", schema: registeredClient } },
     handle: ({ body }) => {
+      const forDevice = asksForDevice(body.grant_types, parts.settings);
       const registration = {
         name: nameOf(body.client_name),
-        redirectUris: redirectUrisOf(body.redirect_uris, parts.settings),
+        redirectUris: needsNoRedirect(body, forDevice)
+          ? []
+          : redirectUrisOf(body.redirect_uris, parts.settings),
         registeredAt: parts.world.now().getTime(),
       };
       const clientId = sealRegistration(parts.seal, registration);
-      return json(registered(clientId, registration, parts.settings), 201, { "cache-control": "no-store" });
+      const answer = registered(clientId, registration, parts.settings, forDevice);
+      return json(answer, 201, { "cache-control": "no-store" });
     },
   });
 }
@@ -89,16 +96,37 @@ function registered(
   clientId: string,
   { name, redirectUris, registeredAt }: Registration,
   settings: Settings,
+  forDevice: boolean,
 ) {
+  const hasRedirect = redirectUris.length > 0;
   return {
     client_id: clientId,
     client_id_issued_at: Math.floor(registeredAt / 1000),
     client_name: name,
     redirect_uris: redirectUris,
-    grant_types: ["authorization_code", ...(settings.grantMaxMs > 0 ? ["refresh_token"] : [])],
-    response_types: ["code"],
+    grant_types: [
+      ...(hasRedirect ? ["authorization_code"] : []),
+      ...(forDevice ? [DEVICE_GRANT] : []),
+      ...(settings.grantMaxMs > 0 ? ["refresh_token"] : []),
+    ],
+    response_types: hasRedirect ? ["code"] : [],
     token_endpoint_auth_method: "none",
   };
+}
+
+/** Every client may use the device grant, where it is on; this one says that it will. */
+export function asksForDevice(grantTypes: unknown, settings: Pick<Settings, "deviceAuthorization">): boolean {
+  return settings.deviceAuthorization && Array.isArray(grantTypes) && grantTypes.includes(DEVICE_GRANT);
+}
+
+/** RFC 7591 §2: redirect URIs are for flows with redirects; without `grant_types` that is what a client wants. */
+function needsNoRedirect(
+  body: { redirect_uris?: unknown; grant_types?: unknown },
+  forDevice: boolean,
+): boolean {
+  const { redirect_uris: uris, grant_types: grants } = body;
+  const none = uris === undefined || (Array.isArray(uris) && uris.length === 0);
+  return none && forDevice && !(grants as unknown[]).includes("authorization_code");
 }
 
 function nameOf(value: unknown): string {
@@ -117,6 +145,8 @@ export function redirectUrisOf(value: unknown, settings: Settings): string[] {
   for (const uri of value) {
     const fault = redirectUriFault(uri, settings);
     if (fault !== undefined) throw invalidRedirect(fault);
+    if (isCodePage(uri, settings))
+      throw invalidRedirect("Only clients that an administrator registers are answered on this page.");
   }
   return [...new Set<string>(value)];
 }

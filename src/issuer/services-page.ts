@@ -1,7 +1,16 @@
 import type { World } from "../base/index.ts";
 import { type Html, html, page } from "../http/index.ts";
 import type { Choice, ConsentFlow } from "./consent-flow.ts";
-import { denyForm, displayOf, errorLine, facts, flowField, signInPath, timeLeft } from "./consent-parts.ts";
+import {
+  denyForm,
+  displayOf,
+  errorLine,
+  facts,
+  flowField,
+  notYouForm,
+  signInPath,
+  timeLeft,
+} from "./consent-parts.ts";
 import { consentPath, paths } from "./paths.ts";
 import { formActionSource } from "./redirect-uri.ts";
 import type { Service } from "./services.ts";
@@ -29,7 +38,7 @@ export function servicesPage(content: ServicesPage): Promise<Response> {
     body: html`<h1>${services.length === 0 ? `Allow ${client.name}?` : "Connect your services"}</h1>
 ${actsAs(flow, choice)}
 ${outcome(content)}
-${content.mayConnect ? "" : html`<p class="notice">This key belongs to a person. <a href="${signInPath(flow)}">Sign in as that person</a> to connect or replace services.</p>`}
+${content.mayConnect ? "" : html`<p class="notice">This key belongs to a person. <a href="${signInPath(flow.id)}">Sign in as that person</a> to connect or replace services.</p>`}
 ${services.length === 0 ? html`<p>There is nothing to connect here at the moment.</p>` : list(content, connected)}
 <p>When you finish, <strong>${client.name}</strong> can use every service ${choice.by === "skip" ? "that is open to apps without an account" : "this account may use"}, including ones added later. You
 can withdraw this at any time.</p>
@@ -47,7 +56,8 @@ function actsAs(flow: ConsentFlow, choice: Choice): Html {
 <a href="${change}">Choose an account</a></p>`;
   }
   return html`<p class="lead">${name} will act as <strong>${displayOf(choice)}</strong>.
-<a href="${change}">${choice.by === "login" ? "Not you?" : "Choose another"}</a></p>`;
+${choice.by === "login" ? "" : html`<a href="${change}">Choose another</a>`}</p>
+${choice.by === "login" ? notYouForm(flow) : ""}`;
 }
 
 /** What became of the service the person was just away for. */
@@ -65,7 +75,21 @@ ${
   services.some((service) => service.connected === "flow")
     ? html`<p class="fine">What you just connected is kept when you finish. You have ${timeLeft(flow, world)} left.</p>`
     : ""
-}`;
+}
+${mayConnect ? otherWays(flow, services) : ""}`;
+}
+
+/** For browsers that cannot be sent to a provider, or not back: on a remote computer, behind a forwarded port. */
+function otherWays(flow: ConsentFlow, services: Service[]): Html {
+  const oauth = services.filter(({ upstream }) => upstream.authType === "per_user_oauth");
+  if (oauth.length === 0) return html``;
+  const place = (id: string) =>
+    `${paths.connectCode}?${new URLSearchParams({ mcp_client_id: id, flow_id: flow.id })}`;
+  return html`<details><summary>Trouble getting to a service, or back?</summary>
+<p>Does this browser not reach its sign-in, or are you signed in there somewhere else? Some services give a code that you type there:
+${oauth.map(({ upstream }) => html`<a href="${place(upstream.id)}">${upstream.name}</a> `)}</p>
+<p>Did it send you to an address that does not open? Keep that address, come back here and <a href="${paths.pasteAddress}">paste it</a>.</p>
+</details>`;
 }
 
 const states = {
@@ -101,7 +125,7 @@ function isConnected({ connected }: Service): boolean {
 /** The one button that ends the visit; the words say what becomes of what is not connected. */
 function finish(flow: ConsentFlow, rest: number): Html {
   const { client } = flow.data;
-  const label = rest === 0 ? `Finish and return to ${client.name}` : "Finish, connect the rest later";
+  const label = rest === 0 ? finishLabel(flow) : "Finish, connect the rest later";
   return html`<div class="actions">
 <form method="post" action="${paths.submit}">${flowField(flow)}<button>${label}</button></form>
 ${denyForm(flow)}
@@ -109,8 +133,14 @@ ${denyForm(flow)}
 </div>`;
 }
 
+function finishLabel({ data: { client, end } }: ConsentFlow): string {
+  return end === undefined ? `Finish and return to ${client.name}` : `Finish and allow ${client.name}`;
+}
+
 /** The tab stays behind where the client is no website; nothing of ours can close it. */
-function leaving({ data: { client, redirectUri } }: ConsentFlow): string {
+function leaving({ data: { client, redirectUri, end } }: ConsentFlow): string {
+  if (end?.by === "device") return `When you finish, ${client.name} goes on by itself on the other device.`;
+  if (end?.by === "code_page") return `When you finish, you are shown what to paste into ${client.name}.`;
   if (/^https?:/.test(redirectUri)) return `When you finish, you go back to ${client.name}.`;
   return `When you finish, your browser asks whether to open ${client.name}. Allow it; then you can close this tab.`;
 }

@@ -1,5 +1,5 @@
 import { decide, type Rules, type Subject } from "../access/index.ts";
-import type { Upstream } from "../upstreams/index.ts";
+import { isConnectable, type Upstream } from "../upstreams/index.ts";
 import type { Choice } from "./consent-flow.ts";
 import { type ConsentFlow, ownerOfChoice } from "./consent-flow.ts";
 import type { IssuerParts } from "./parts.ts";
@@ -50,7 +50,9 @@ export async function mayUseResource(
 export async function servicesOf(parts: Parts, flow: ConsentFlow, choice: Choice): Promise<Service[]> {
   const subject = subjectOf(choice, flow.id);
   const rules = await rulesOfConsent(parts, flow, choice);
-  const allowed = parts.upstreams.all().filter((upstream) => upstream.perUser && decide(rules, upstream));
+  const allowed = parts.upstreams
+    .all()
+    .filter((upstream) => isConnectable(upstream) && decide(rules, upstream));
   const ids = allowed.map((upstream) => upstream.id);
   const [inFlow, before] = await Promise.all([
     parts.vault.statuses({ mode: "flow", id: flow.id }, ids),

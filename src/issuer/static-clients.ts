@@ -12,7 +12,8 @@ import { redirectUriFault } from "./redirect-uri.ts";
 
 const createBody = z.strictObject({
   client_name: z.string().min(1).max(200),
-  redirect_uris: z.array(z.string()).min(1).max(20),
+  /** None: a client that is never redirected to (devices, ID-JAG). */
+  redirect_uris: z.array(z.string()).max(20).default([]),
   token_endpoint_auth_method: z
     .enum(["none", "client_secret_basic", "client_secret_post"])
     .default("client_secret_basic"),

@@ -3,21 +3,23 @@ import type { Tx } from "../db/index.ts";
 import { cookie, cookieName, redirect } from "../http/index.ts";
 import type { Clients } from "./clients.ts";
 import { CODE_MS, type CodeData } from "./code.ts";
+import { endOfConsent } from "./consent-end.ts";
 import type { ConsentError } from "./consent-errors.ts";
 import {
   type Choice,
   type ConsentData,
   type ConsentFlow,
+  expiredFlow,
   finishedFlow,
   openConsent,
   ownerOfChoice,
 } from "./consent-flow.ts";
 import { clientGone, type Grants } from "./grants.ts";
-import { isIdentityEnabled } from "./identity-standing.ts";
-import { mayConnect, nextStep } from "./next-step.ts";
+import { holdEnabled } from "./identity-standing.ts";
+import { mayConnect } from "./may-connect.ts";
+import { nextStep } from "./next-step.ts";
 import type { IssuerParts, SignedIn } from "./parts.ts";
 import { consentPath } from "./paths.ts";
-import { withParameters } from "./redirect-uri.ts";
 
 /** Rolls the transaction back without being an error: the person has to choose again. */
 class ChooseAgain extends Error {
@@ -33,7 +35,8 @@ interface Granted {
   flow: ConsentFlow;
   grantId: string;
   owner: Owner;
-  code: string;
+  /** None where a device asks for its tokens itself. */
+  code?: string;
   grantCookie?: string;
   endsAt: number;
 }
@@ -90,7 +93,7 @@ async function chosenIdentity(
   const { choice } = step;
   const virtualKeyId = choice.by === "key" ? choice.virtualKeyId : undefined;
   const subject = { owner: ownerOfChoice(choice, ""), virtualKeyId };
-  if (!(await isIdentityEnabled(tx, subject, parts.world.now().getTime())))
+  if (!(await holdEnabled(tx, subject, parts.world.now().getTime())))
     throw new ChooseAgain("identity_disabled");
   return choice;
 }
@@ -121,8 +124,13 @@ async function grant(
   parts.world.reach("submit.3.grant_made");
   // Open trips to providers end before credentials move, so that locks are taken in one order everywhere.
   await parts.flows.end(tx, { owner: { mode: "flow", id: flow.id } }, "consent_submitted");
-  const upstreamIds = await moveConnections(parts, tx, flow, owner, mayConnect(choice, with_.session));
-  const code = await startCode(parts, tx, flow, grantId, owner);
+  const mayMove = await mayConnect(tx, choice, with_.session);
+  const upstreamIds = await moveConnections(parts, tx, flow, owner, mayMove);
+  const connector = upstreamIds.length > 0 ? with_.session?.userId : undefined;
+  const code =
+    flow.data.end?.by === "device"
+      ? await allowDevice(parts, tx, flow.data.end.flowId, grantId)
+      : await startCode(parts, tx, flow, grantId, owner);
   parts.world.reach("submit.5.code_made");
   await parts.audit.append(tx, {
     event: "grant.created",
@@ -134,6 +142,8 @@ async function grant(
       client: flow.data.client.name,
       redirect_uri: flow.data.redirectUri,
       upstream_ids: upstreamIds,
+      // For a service account it is somebody else than the one whose accounts these are now.
+      ...(connector !== undefined && connector !== owner.id && { connected_by: `user:${connector}` }),
     },
   });
   parts.world.reach("submit.6.audited");
@@ -174,12 +184,40 @@ async function startCode(
   return code;
 }
 
-function answer(parts: IssuerParts, { flow, grantId, code, grantCookie, endsAt }: Granted): Response {
+/** The device that waits belongs to the grant from now on, and finds its tokens there; no code exists. */
+async function allowDevice(
+  parts: IssuerParts,
+  tx: Tx,
+  deviceId: string,
+  grantId: string,
+): Promise<undefined> {
+  const waiting = await tx
+    .updateTable("flows")
+    .set({ parent_id: grantId })
+    .where("id", "=", deviceId)
+    .where("kind", "=", "device")
+    .where("ended_at", "is", null)
+    .where("expires_at", ">", parts.world.now().getTime())
+    .returning("id")
+    .executeTakeFirst();
+  if (!waiting) throw expiredFlow();
+}
+
+function answer(parts: IssuerParts, granted: Granted): Promise<Response> | Response {
+  const { flow, grantId, code, grantCookie, endsAt } = granted;
   const { state } = flow.secret();
   const iss = parts.settings.baseUrl.origin; // RFC 9207 §2
-  const target = withParameters(flow.data.redirectUri, { code, state, iss });
-  if (grantCookie === undefined) return redirect(target, 302);
+  const ended = endOfConsent(flow.data, { code, state, iss });
+  if (grantCookie === undefined) return ended;
   const seconds = (endsAt - parts.world.now().getTime()) / 1000;
-  const name = cookieName("grant", parts.settings, grantId);
-  return redirect(target, 302, [cookie(name, grantCookie, seconds, parts.settings)]);
+  const [header, value] = cookie(
+    cookieName("grant", parts.settings, grantId),
+    grantCookie,
+    seconds,
+    parts.settings,
+  );
+  return Promise.resolve(ended).then((response) => {
+    response.headers.append(header, value);
+    return response;
+  });
 }

@@ -144,12 +144,14 @@ onBothDatabases("tokens", (open) => {
   });
 
   it("TK-02 other grants are refused", async () => {
-    const { gateway, got } = await withCode();
+    const { gateway, got } = await withCode({ settings: { deviceAuthorization: false } });
     for (const grant of [
       "password",
       "client_credentials",
       "implicit",
       "urn:ietf:params:oauth:grant-type:device_code",
+      "urn:ietf:params:oauth:grant-type:token-exchange",
+      "urn:ietf:params:oauth:grant-type:jwt-bearer",
     ]) {
       const response = await token(gateway, { grant_type: grant, client_id: got.clientId });
       expect(await errorOf(response)).toEqual([400, "unsupported_grant_type"]);

@@ -11,6 +11,8 @@ export interface TokenAnswer {
   expires_in: number;
   refresh_token?: string;
   scope: string;
+  /** RFC 8693 §2.2.1. */
+  issued_token_type?: string;
 }
 
 /** An access token and, where grants can be refreshed, a refresh token; `expiresAt` is the access token's, milliseconds. */

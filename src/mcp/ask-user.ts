@@ -15,6 +15,7 @@ import type { Caller } from "./caller.ts";
 import type { Target } from "./catalog.ts";
 import type { ClientBehaviours } from "./client-behaviour.ts";
 import type { Client } from "./era.ts";
+import { exchangeRefused } from "./exchange-refused.ts";
 import type { McpParts } from "./parts.ts";
 import { reachOf } from "./reach.ts";
 import { code } from "./refusal.ts";
@@ -69,6 +70,7 @@ export class AskUser {
   async answer(missing: MissingCredential): Promise<Reply | undefined> {
     const { caller, client, entry, reason, round } = missing;
     const { upstream } = entry;
+    if (upstream.exchanged) return exchangeRefused(client, this.#self, upstream, reason);
     if (upstream.shared) return toolFailure(client, this.#self, administratorMissing(upstream, reason));
     if (reason === "orphaned") return toolFailure(client, this.#self, withdrawn(upstream));
     const accepted = round !== undefined && (round.waited > 0 || actionOf(round) === "accept");

@@ -1,7 +1,7 @@
 import { decide, type Rules } from "../access/index.ts";
 import { type JsonObject, Problem } from "../base/index.ts";
 import type { Started } from "../connect/index.ts";
-import { adminHeaderKeys, type Upstream } from "../upstreams/index.ts";
+import { adminHeaderKeys, isConnectable, type Upstream } from "../upstreams/index.ts";
 import { type Credential, waitsForScopes } from "../vault/index.ts";
 import type { Caller } from "./caller.ts";
 import type { McpParts } from "./parts.ts";
@@ -56,7 +56,7 @@ export class AuthRequests {
   async #alsoRequired({ caller, rules, upstream }: Wanted): Promise<string[]> {
     const others = this.#parts.upstreams
       .all()
-      .filter((other) => other.perUser && other.id !== upstream.id && decide(rules, other));
+      .filter((other) => isConnectable(other) && other.id !== upstream.id && decide(rules, other));
     return (await waiting(this.#parts, caller, others)).map((other) => other.name);
   }
 }

@@ -163,6 +163,7 @@ export class ToolCalls {
     const logLevel = levelOf(call, this.levels);
     const relayed = await this.#parts.relay.call({
       owner: entry.upstream.perUser ? caller.owner : undefined,
+      vouched: caller.vouched,
       account,
       caller: caller.binding,
       upstream: entry.upstream,

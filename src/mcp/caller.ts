@@ -1,8 +1,9 @@
 import type { VirtualMcp } from "../access/index.ts";
-import { type KeyedHash, type Owner, Problem } from "../base/index.ts";
+import { type KeyedHash, type Log, type Owner, Problem, type Vouched } from "../base/index.ts";
 import type { HeaderReader } from "../http/index.ts";
 import { conflictingCredentials, presentedCredential } from "../identity/index.ts";
 import { type GrantPrincipal, serves } from "../issuer/index.ts";
+import { callerOfJwt } from "./caller-of-jwt.ts";
 import type { McpParts } from "./parts.ts";
 
 /** Who calls, proved anew with every request. */
@@ -18,10 +19,12 @@ export interface Caller {
   virtualMcp?: VirtualMcp;
   /** When the credential stops counting by itself, milliseconds since 1970. */
   until?: number;
+  /** Who vouched for the caller and with what, where that was a JWT. */
+  vouched?: Vouched;
 }
 
-/** Where a request comes from; looked at only when it guesses. */
-type From = { readonly remote: string };
+/** Where a request comes from, and its log; looked at only when it guesses. */
+type From = { readonly remote: string; readonly log: Log };
 
 const SESSION_HEADER = "x-bf-mcp-session-id";
 const MIN_SESSION_VALUE = 32;
@@ -40,6 +43,10 @@ export class Callers {
   known(headers: HeaderReader, slug: string | undefined): Caller | undefined {
     if (slug !== undefined || headers.get(SESSION_HEADER) !== null) return undefined;
     const presented = presentedCredential(headers);
+    if (presented.kind === "jwt") {
+      const identity = this.#parts.jwts?.known(presented.value, headers.connection);
+      return identity && callerOfJwt(identity, presented.value);
+    }
     const grant =
       presented.kind === "token" ? this.#parts.issuer.known(presented.value, headers.connection) : undefined;
     return grant && serves(grant.resource, slug) ? this.#callerOf(grant) : undefined;
@@ -85,6 +92,8 @@ export class Callers {
         return await this.#byToken(presented.value, slug);
       case "virtual_key":
         return await this.#byKey(presented.value, slug, from);
+      case "jwt":
+        return await this.#byJwt(presented.value, slug, from);
       default:
         throw this.#challenge(slug, true);
     }
@@ -128,6 +137,16 @@ export class Callers {
     const owner: Owner = userId === undefined ? { mode: "vk", id } : { mode: "user", id: userId };
     const until = answer.endsAt ?? expiresAt;
     return { owner, virtualKeyId: id, actor: `vk:${id}`, binding: `vk:${id}`, until };
+  }
+
+  /** ID-20: what cannot be told now is thrown as 503; nothing that was refused counts as anything else. */
+  async #byJwt(value: string, slug: string | undefined, from: From | undefined): Promise<Caller> {
+    const proof = await this.#parts.jwts?.prove(value);
+    const caller = proof?.ok ? callerOfJwt(proof.identity, value) : undefined;
+    if (caller) return caller;
+    const reason = !proof || proof.ok ? "not_for_mcp" : proof.reason;
+    from?.log.info("jwt.refused", { reason, issuer: proof?.ok === false ? proof.issuer : undefined });
+    throw this.#challenge(slug, true);
   }
 
   /** RFC 9728 §5.1, RFC 6750 §3: `error` only where a credential came. */

@@ -1,6 +1,6 @@
 import { decide, type Rules } from "../access/index.ts";
 import { type JsonObject, Problem } from "../base/index.ts";
-import type { ToolDefinition, Upstream } from "../upstreams/index.ts";
+import { isConnectable, type ToolDefinition, type Upstream } from "../upstreams/index.ts";
 import { AuthRequests, noLink, waiting, withdrawn } from "./auth-required.ts";
 import type { Caller } from "./caller.ts";
 import type { Catalog, Entry } from "./catalog.ts";
@@ -63,7 +63,9 @@ export class ConnectTools {
 
   /** The upstream whose connect tool has this name, if the caller may use it. A tool of the catalogue comes first. */
   find(name: string, view: View): Upstream | undefined {
-    const upstream = this.#parts.upstreams.all().find((one) => one.perUser && connectToolName(one) === name);
+    const upstream = this.#parts.upstreams
+      .all()
+      .find((one) => isConnectable(one) && connectToolName(one) === name);
     if (!upstream) return undefined;
     return this.#usable(this.#catalog.list(view.rules, view.filters), view).find(
       ({ id }) => id === upstream.id,
@@ -91,7 +93,7 @@ export class ConnectTools {
   #usable(listed: readonly Entry[], { rules, filters }: View): Upstream[] {
     const ids = new Set(listed.map(({ upstream }) => upstream.id));
     return this.#parts.upstreams.all().filter((upstream) => {
-      if (!upstream.perUser || !decide(rules, upstream)) return false;
+      if (!isConnectable(upstream) || !decide(rules, upstream)) return false;
       if (ids.has(upstream.id)) return true;
       const name = connectToolName(upstream);
       return (

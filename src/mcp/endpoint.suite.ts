@@ -15,6 +15,7 @@ import { Hidden, type KeyedHash, type Owner, openOutbound, Seal } from "../base/
 import { Connect, type ConnectParts } from "../connect/index.ts";
 import { type Database, Flows, Outbox, openDatabase, openKeyedHash } from "../db/index.ts";
 import { mount, RateLimits } from "../http/index.ts";
+import { Memberships } from "../identity/index.ts";
 import { Issuer, type IssuerParts } from "../issuer/index.ts";
 import { Relay } from "../relay/index.ts";
 import {
@@ -71,8 +72,9 @@ export class Bench {
     this.audit = new Audit(ground);
     this.upstreams = new Upstreams(ground);
     this.keys = new VirtualKeys(ground);
-    this.access = new Access({ world, database, upstreams: this.upstreams, keys: this.keys });
-    this.virtualMcps = new VirtualMcps({ world, database, keys: this.keys });
+    const memberships = new Memberships(database);
+    this.access = new Access({ world, database, upstreams: this.upstreams, keys: this.keys, memberships });
+    this.virtualMcps = new VirtualMcps({ world, database, keys: this.keys, memberships });
     const oauth = { recorded: async () => undefined };
     this.vault = new Vault({ ...ground, flows, outbox: new Outbox(world, seal), audit: this.audit, oauth });
     const drop: AnonymousSessionsParts["drop"] = (tx, owner) => this.vault.dropOwner(tx, owner);

@@ -24,8 +24,31 @@ export async function awaitFirstRead(
         decide(rules, upstream),
     );
   if (unread.length === 0) return false;
-  await within(Promise.all(unread.map(({ id }) => tools.firstRead(id, caller.owner))), LONGEST_MS, signal);
+  const { owner, vouched } = caller;
+  await within(Promise.all(unread.map(({ id }) => tools.firstRead(id, owner, vouched))), LONGEST_MS, signal);
   return unread.some(({ id }) => upstreams.find(id)?.toolsSyncedAt !== undefined);
+}
+
+/**
+ * Where callers' own tokens are exchanged, lists are read while one of them is here: waits for those that nobody has read yet,
+ * at most 10 s; what is old is read behind. Nothing for who brings no such token.
+ */
+export async function readForCaller(
+  { upstreams, tools }: Pick<McpParts, "upstreams" | "tools">,
+  { caller, rules }: Pick<View, "caller" | "rules">,
+  signal: Gone,
+): Promise<void> {
+  const { owner, vouched } = caller;
+  if (!vouched) return;
+  const usable = upstreams.all().filter((upstream) => upstream.exchanged && decide(rules, upstream));
+  const unread = usable.filter(({ toolsSyncedAt }) => toolsSyncedAt === undefined);
+  for (const { id } of usable) tools.met?.(owner, vouched, id);
+  if (unread.length > 0)
+    await within(
+      Promise.all(unread.map(({ id }) => tools.firstRead(id, owner, vouched))),
+      LONGEST_MS,
+      signal,
+    );
 }
 
 /** Resolves when `work` has ended, time is up, or the client is gone. */

@@ -47,6 +47,7 @@ export class ListChanges {
   /** What of each upstream anybody could see, as a digest. */
   readonly #shapes = new Map<string, string>();
   #timer: NodeJS.Timeout | undefined;
+  #people = new Set<string>();
   #version = -1;
   #running = false;
   #again = false;
@@ -96,6 +97,9 @@ export class ListChanges {
       case "user":
         this.#prove(({ caller: { owner } }) => owner.mode === "user" && owner.id === key);
         break;
+      case "access":
+        this.#accessChanged(key);
+        break;
       case "virtual_mcp":
         this.#prove(({ slug }) => slug !== undefined);
         break;
@@ -106,6 +110,17 @@ export class ListChanges {
         this.#parts.seen.standings.clear();
         this.#prove(() => true);
     }
+  }
+
+  /** Of one change of a group as many are told as it has members: they are looked for together. */
+  #accessChanged(userId: string): void {
+    this.#people.add(userId);
+    if (this.#people.size > 1) return;
+    queueMicrotask(() => {
+      const people = this.#people;
+      this.#people = new Set();
+      this.#prove(({ caller: { owner } }) => owner.mode === "user" && people.has(owner.id));
+    });
   }
 
   #upstreamChanged(id: string): void {

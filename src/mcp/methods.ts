@@ -12,6 +12,7 @@ import { type Client, clientVersions, declaresUrls, supportedVersions } from "./
 import { FeatureCalls, isFeatureMethod } from "./feature-calls.ts";
 import { featureList } from "./feature-lists.ts";
 import { readFilters } from "./filters.ts";
+import { readForCaller } from "./first-read.ts";
 import { LargeCatalog } from "./large-catalog.ts";
 import { listPage } from "./list-tools.ts";
 import type { Mailbox } from "./mailbox.ts";
@@ -142,8 +143,9 @@ export class Methods {
     throw new Refusal(code.methodNotFound, "This method is not offered here.", { status });
   }
 
-  async #list({ caller, client, headers }: Exchange, params: JsonObject): Promise<Reply> {
+  async #list({ caller, client, headers, signal }: Exchange, params: JsonObject): Promise<Reply> {
     const rules = await this.#parts.access.rulesFor(caller);
+    if (caller.vouched) await readForCaller(this.#parts, { caller, rules }, signal);
     const shown = await this.shownTools({ caller, client, rules, filters: readFilters(headers) });
     return { result: complete(client, selfAt(this.self, caller), listPage(client, shown, params.cursor)) };
   }

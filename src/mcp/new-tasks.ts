@@ -267,6 +267,7 @@ export class NewTasks {
     const { upstream } = entry;
     return this.#parts.relay.call({
       owner: upstream.perUser ? call.caller.owner : undefined,
+      vouched: call.caller.vouched,
       account: made.account ?? entry.account,
       // Where many share a connection, what it asks is answered only by one who is alone in it.
       caller: call.caller.binding,

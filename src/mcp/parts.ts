@@ -4,6 +4,7 @@ import type { KeyedHash, Seal, Settings, World } from "../base/index.ts";
 import type { Connect } from "../connect/index.ts";
 import type { Database } from "../db/index.ts";
 import type { RateLimits } from "../http/index.ts";
+import type { JwtIdentities } from "../identity/index.ts";
 import type { Issuer } from "../issuer/index.ts";
 import type { Relay } from "../relay/index.ts";
 import type { ToolLists, Upstreams } from "../upstreams/index.ts";
@@ -30,12 +31,14 @@ export interface McpParts {
   limits: Pick<RateLimits, "take">;
   issuer: Pick<Issuer, "authenticate" | "known">;
   virtualKeys: Pick<VirtualKeys, "authenticate" | "find">;
+  /** Absent: no JWT counts. */
+  jwts?: Pick<JwtIdentities, "known" | "prove">;
   access: Pick<Access, "known" | "rulesFor" | "validUntil">;
   virtualMcps: Pick<VirtualMcps, "serving">;
   anonymousSessions: Pick<AnonymousSessions, "used">;
   upstreams: Pick<Upstreams, "version" | "all" | "find" | "settled">;
   /** Reads for the first time, and anew what an upstream says has changed. */
-  tools: Pick<ToolLists, "firstRead" | "announced">;
+  tools: Pick<ToolLists, "firstRead" | "announced"> & Partial<Pick<ToolLists, "met">>;
   vault: Pick<Vault, "statuses" | "find" | "severalAccounts">;
   relay: Pick<Relay, "call" | "watch">;
   connect: Pick<Connect, "start">;

@@ -1,4 +1,4 @@
-import type { Gone, Hidden, Json, JsonObject, Owner } from "../base/index.ts";
+import type { Gone, Hidden, Json, JsonObject, Owner, Vouched } from "../base/index.ts";
 import type { NeedsUserReason } from "../vault/index.ts";
 import type { RelayUpstream } from "./parts.ts";
 import type { TaskNews } from "./task-news.ts";
@@ -37,6 +37,8 @@ export interface Trial {
 export interface RelayCall {
   /** Whose credential; absent for an upstream that everybody shares. */
   owner?: Owner;
+  /** What the owner brought from an identity provider; needed where that is exchanged, and kept nowhere. */
+  vouched?: Vouched;
   /** Which of several accounts, by its label; absent: the default. */
   account?: string;
   /** Who calls, in a word that tells two people apart; keeps what an upstream asks one of them from the other. */

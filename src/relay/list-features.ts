@@ -1,4 +1,4 @@
-import { type Json, type JsonObject, type Owner, Problem } from "../base/index.ts";
+import { type Json, type JsonObject, type Owner, Problem, type Vouched } from "../base/index.ts";
 import type { FeatureDefinition, Features } from "../upstreams/index.ts";
 import type { ClientView, RelayCall, Relayed } from "./call.ts";
 import { isObject } from "./message.ts";
@@ -27,11 +27,13 @@ export async function listAllFeatures(
   relay: Caller,
   upstream: RelayUpstream,
   owner: Owner | undefined,
+  vouched?: Vouched,
 ): Promise<Features> {
   const ask = (method: string, params: JsonObject) => {
     const { signal } = new AbortController();
     return relay.call({
       owner,
+      vouched,
       upstream,
       insists: true,
       method,

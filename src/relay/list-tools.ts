@@ -1,4 +1,4 @@
-import { type JsonObject, type Owner, Problem } from "../base/index.ts";
+import { type JsonObject, type Owner, Problem, type Vouched } from "../base/index.ts";
 import type { RelayCall, Relayed } from "./call.ts";
 import { askNobody, everyClient } from "./list-features.ts";
 import { isObject } from "./message.ts";
@@ -16,6 +16,7 @@ export async function listAllTools(
   relay: { call(call: RelayCall): Promise<Relayed> },
   upstream: RelayUpstream,
   owner: Owner | undefined,
+  vouched?: Vouched,
 ): Promise<UpstreamTool[]> {
   const tools: UpstreamTool[] = [];
   const { signal } = new AbortController();
@@ -24,6 +25,7 @@ export async function listAllTools(
   for (let page = 0; page < MAX_PAGES; page++) {
     const relayed = await relay.call({
       owner,
+      vouched,
       upstream,
       insists: true,
       method: "tools/list",
@@ -74,6 +76,12 @@ function addressRefused(url: URL): Problem {
 function failure(relayed: Exclude<Relayed, { outcome: "result" }>, url: URL): Problem {
   switch (relayed.outcome) {
     case "needs_user":
+      if (relayed.reason === "token_exchange_refused" || relayed.reason === "interaction_required")
+        return new Problem(
+          "upstream",
+          "token_exchange_refused",
+          "The identity provider did not exchange the token of the caller who listed the tools. Look at its log.",
+        );
       return new Problem(
         "upstream",
         "credential_missing",

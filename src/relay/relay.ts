@@ -1,4 +1,4 @@
-import type { Hidden, Owner } from "../base/index.ts";
+import type { Hidden, Owner, Vouched } from "../base/index.ts";
 import { type Features, sharedOwner } from "../upstreams/index.ts";
 import type { Credential, Opened } from "../vault/index.ts";
 import type { Attempt, Attempted } from "./attempt.ts";
@@ -13,7 +13,7 @@ import { listAllFeatures } from "./list-features.ts";
 import { listAllTools } from "./list-tools.ts";
 import { ModernUpstreams } from "./modern.ts";
 import { type Access, OpenedAttempt } from "./opened-attempt.ts";
-import type { RelayParts, RelayUpstream, UpstreamTool } from "./parts.ts";
+import type { RelayParts, RelayUpstream, RelayVault, UpstreamTool } from "./parts.ts";
 import { Patience } from "./patience.ts";
 import { declaredOnly, trialOf } from "./personal-headers.ts";
 import { Rejections } from "./rejection.ts";
@@ -108,13 +108,13 @@ export class Relay {
   }
 
   /** Every tool of an upstream, all pages. Throws `Problem` when it cannot be asked. */
-  listTools(upstream: RelayUpstream, owner?: Owner): Promise<UpstreamTool[]> {
-    return listAllTools(this, upstream, owner);
+  listTools(upstream: RelayUpstream, owner?: Owner, vouched?: Vouched): Promise<UpstreamTool[]> {
+    return listAllTools(this, upstream, owner, vouched);
   }
 
   /** What an upstream offers beside tools. Throws `Problem` when it cannot be asked. */
-  listFeatures(upstream: RelayUpstream, owner?: Owner): Promise<Features> {
-    return listAllFeatures(this, upstream, owner);
+  listFeatures(upstream: RelayUpstream, owner?: Owner, vouched?: Vouched): Promise<Features> {
+    return listAllFeatures(this, upstream, owner, vouched);
   }
 
   /** Every tool of an upstream, listed with header values that are only tried. See `verifyHeaders` for what it throws. */
@@ -188,7 +188,7 @@ export class Relay {
         return named(attempted, access.credential?.account);
       }
       if (!access.credential) throw new RelayFault("upstream_refused");
-      rejections ??= new Rejections(this.#parts.vault, call.upstream);
+      rejections ??= new Rejections(this.#holderOf(call), call.upstream);
       const answer = await rejections.after(access.credential, attempted.wants);
       if (answer) return named(answer, access.credential.account);
     }
@@ -207,15 +207,30 @@ export class Relay {
     if (!upstream.perUser && !upstream.shared) return { outcome: "ready" };
     const owner = upstream.shared ? sharedOwner(upstream) : call.owner;
     if (!owner) return { outcome: "needs_user", reason: "missing" };
+    if (upstream.exchanged) return this.#openExchanged(call, owner, notGeneration);
     if (notGeneration !== undefined) return undefined;
     const opened = this.#parts.vault.openWarm(owner, upstream, upstream.shared ? "" : call.account);
     return opened && declaredOnly(upstream, opened);
   }
 
+  #openExchanged(call: RelayCall, owner: Owner, notGeneration: number | undefined): Opened | undefined {
+    const { callerTokens } = this.#parts;
+    if (!callerTokens) return { outcome: "needs_user", reason: "caller_token_required" };
+    const { upstream, vouched } = call;
+    return notGeneration === undefined ? callerTokens.openWarm({ owner, vouched, upstream }) : undefined;
+  }
+
   async #open(call: RelayCall, notGeneration: number | undefined): Promise<Opened> {
+    const { upstream, vouched } = call;
+    if (upstream.exchanged)
+      return this.#parts.callerTokens!.open({ owner: call.owner!, vouched, upstream }, notGeneration);
     const { owner, account } = holderOf(call);
     const opened = await this.#parts.vault.open(owner!, call.upstream, account, { notGeneration });
     return declaredOnly(call.upstream, opened);
+  }
+
+  #holderOf({ upstream }: RelayCall): Pick<RelayVault, "markRejected" | "wantScopes"> {
+    return (upstream.exchanged && this.#parts.callerTokens) || this.#parts.vault;
   }
 
   /** How an upstream over HTTP speaks; over another transport, what it said to the whole call. */

@@ -68,6 +68,7 @@ export class Administration {
     const upstream = upstreams.get(id);
     refuseDisabled(upstream);
     if (upstream.oauth) await oauth.renew(upstream, whenMoved(this.#parts, upstream, asked));
+    if (upstream.exchanged) return success(readLater, upstream);
     if (!(await isConnected(this.#parts, upstream))) return pending(this.#parts, upstream);
     return readTools(this.#parts, upstream, "The MCP client answers.");
   }
@@ -93,8 +94,11 @@ export class Administration {
   }
 }
 
+const readLater = "Its tools are read with the token of the first caller who lists them.";
+
 function created(upstream: Upstream, sample: Sample | undefined): string {
   if (sample) return "The MCP client was created. It accepted the sample values and its tools were read.";
+  if (upstream.exchanged) return `The MCP client was created. ${readLater}`;
   if (upstream.perUser) {
     return "The MCP client was created. Its tools are read as soon as somebody's header values are known.";
   }

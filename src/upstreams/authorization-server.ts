@@ -4,6 +4,9 @@ import { badMetadata, fetchDocument, listOf, textOf } from "./fetch-json.ts";
 import type { ProviderFacts } from "./profile.ts";
 import { type OAuthSettings, obtainsOwnToken } from "./upstream.ts";
 
+/** RFC 8628 §3.4. */
+export const DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code";
+
 const endpoints = [
   ["authorization_endpoint", "authorizeUrl", "authorize_url"],
   ["token_endpoint", "tokenUrl", "token_url"],
@@ -112,10 +115,24 @@ function compose(
   ]) {
     if (document[member] === true) server[member] = true;
   }
+  const device = vouchedFor(textOf(document, "device_authorization_endpoint", issuer), [
+    issuer.href,
+    server.token_endpoint,
+  ]);
+  const grants = document.grant_types_supported;
+  const isGranted = !Array.isArray(grants) || grants.includes(DEVICE_CODE);
+  if (device !== undefined && isGranted) server.device_authorization_endpoint = device;
   const canConsent = server.authorization_endpoint || obtainsOwnToken({ oauth: given });
   if (!canConsent || !server.token_endpoint)
     throw badMetadata("it names no authorization or token endpoint", issuer);
   return server as unknown as AuthorizationServer;
+}
+
+/** An endpoint that we can do without counts only where another one does already (UP-08). */
+function vouchedFor(endpoint: string | undefined, by: readonly unknown[]): string | undefined {
+  const origin = endpoint && URL.parse(endpoint)?.origin;
+  const isKnown = by.some((one) => typeof one === "string" && URL.parse(one)?.origin === origin);
+  return origin && isKnown ? endpoint : undefined;
 }
 
 function trimmedHref(url: URL): string {

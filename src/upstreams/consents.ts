@@ -6,7 +6,15 @@ import {
   auditUpstream,
   whenMoved,
 } from "./administration-parts.ts";
-import { getByConfig, isConnected, pending, readTools, refuseDisabled, success } from "./pending.ts";
+import {
+  getByConfig,
+  isConnected,
+  pending,
+  readTools,
+  refuseDisabled,
+  refuseExchanged,
+  success,
+} from "./pending.ts";
 import { verifySample } from "./sample-headers.ts";
 import { obtainsOwnToken, type Upstream } from "./upstream.ts";
 
@@ -25,7 +33,8 @@ export class Consents {
   async reauthorize(id: string, asked: Asked) {
     const upstream = this.#parts.upstreams.get(id);
     refuseDisabled(upstream);
-    if (!upstream.oauth) throw unsupported("There is no account to authorize again here. Use refresh-tools.");
+    if (!upstream.oauth || upstream.exchanged)
+      throw unsupported("There is no account to authorize again here. Use refresh-tools.");
     if (!obtainsOwnToken(upstream)) {
       await this.#lookAgain(upstream, asked);
       return pending(this.#parts, upstream, { replace: true });
@@ -67,6 +76,7 @@ export class Consents {
   async initiateVerification(id: string) {
     const upstream = this.#parts.upstreams.get(id);
     refuseDisabled(upstream);
+    refuseExchanged(upstream);
     const asksNobody = obtainsOwnToken(upstream) || !(upstream.perUser || upstream.shared);
     if (asksNobody) throw unsupported("Nobody has to be asked for this server's tools. Use refresh-tools.");
     return pending(this.#parts, upstream);

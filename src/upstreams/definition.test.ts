@@ -19,7 +19,7 @@ describe("a definition", () => {
 
   it.each([
     [{ connection_type: "stdio", stdio_config: { command: "sh" } }, "unsupported_connection_type"],
-    [{ auth_type: "token_exchange" }, "unsupported_auth_type"],
+    [{ auth_type: "token_exchange" }, "token_url_required"],
     [{ stdio_config: { command: "sh" } }, "unsupported_field"],
     [{ oauth_config: { client_id: "x" } }, "unsupported_field"],
     [{ auth_type: "headers" }, "headers_required"],

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { type Hidden, type Problem, type Tls, type ToolPinPolicy, toolPinPolicies } from "../base/index.ts";
 import { checkForwardedHeader, checkHeader } from "./headers.ts";
 import { checkUrl, invalid } from "./invalid.ts";
-import { address, checkOAuth, type OAuthSecrets, oauthConfig } from "./oauth-definition.ts";
+import { address, checkOAuth, type OAuthSecrets, type OAuthType, oauthConfig } from "./oauth-definition.ts";
 import { checkHeaderKeys, MAX_HEADER_KEYS } from "./per-user-headers.ts";
 import { resolveHeaders } from "./redaction.ts";
 import { checkStdio, type StdioSettings, stdioConfig } from "./stdio.ts";
@@ -129,13 +129,6 @@ export function checkDefinition(
 }
 
 function checkSupported(body: DefinitionBody, connectionType: ConnectionType, authType: AuthType): void {
-  if (authType === "token_exchange") {
-    throw invalid(
-      "unsupported_auth_type",
-      "auth_type token_exchange needs sign-in through an identity provider, which is not there yet. Use per_user_oauth, or oauth with grant_type token_exchange and an assertion of your own.",
-      "auth_type",
-    );
-  }
   if (connectionType !== "stdio" && body.stdio_config) {
     const message = "stdio_config goes with connection_type stdio only. Leave it out.";
     throw invalid("unsupported_field", message, "stdio_config");
@@ -151,7 +144,7 @@ function checkSupported(body: DefinitionBody, connectionType: ConnectionType, au
   if (!isOAuth(authType) && body.oauth_config) {
     throw invalid(
       "unsupported_field",
-      "oauth_config goes with auth_type oauth and per_user_oauth only. Leave it out.",
+      "oauth_config goes with auth_type oauth, per_user_oauth and token_exchange only. Leave it out.",
       "oauth_config",
     );
   }
@@ -165,8 +158,8 @@ function onlyFromFile(): Problem {
   );
 }
 
-function isOAuth(authType: AuthType): authType is "oauth" | "per_user_oauth" {
-  return authType === "oauth" || authType === "per_user_oauth";
+function isOAuth(authType: AuthType): authType is OAuthType {
+  return authType === "oauth" || authType === "per_user_oauth" || authType === "token_exchange";
 }
 
 function checkedHeaders(headers: Record<string, string>, authType: AuthType): Record<string, string> {

@@ -52,6 +52,7 @@ export {
   type FeatureDefinition,
   type Features,
   type GrantType,
+  isConnectable,
   type OAuthSettings,
   obtainsOwnToken,
   type Source,

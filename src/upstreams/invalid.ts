@@ -18,3 +18,12 @@ export function checkUrl(text: string | undefined, param: string): URL {
 export function invalid(code: string, message: string, param: string): Problem {
   return new Problem("invalid", code, message, { param });
 }
+
+/** A member of `oauth_config` that is of no use here. */
+export function misplaced(what: string, where: string, field: string): Problem {
+  return invalid(
+    "unsupported_field",
+    `${what} goes with ${where} only. Leave it out.`,
+    `oauth_config.${field}`,
+  );
+}

@@ -1,11 +1,19 @@
 import { isAbsolute } from "node:path";
 import { z } from "zod";
-import type { Hidden, Problem } from "../base/index.ts";
+import type { Hidden } from "../base/index.ts";
 import { checkPrivateKey } from "./client-key.ts";
-import { checkUrl, invalid } from "./invalid.ts";
+import { checkExchange } from "./exchange-definition.ts";
+import { checkUrl, invalid, misplaced } from "./invalid.ts";
 import { shippedProfiles } from "./profiles.ts";
 import { keepSecret } from "./redaction.ts";
-import { authMethods, grantTypes, type OAuthSettings, subjectTokenTypes, type Upstream } from "./upstream.ts";
+import {
+  authMethods,
+  grantTypes,
+  type OAuthSettings,
+  requestedTokenTypes,
+  subjectTokenTypes,
+  type Upstream,
+} from "./upstream.ts";
 
 export const address = z.string().min(1).max(2048);
 
@@ -42,6 +50,9 @@ export const oauthConfig = z.strictObject({
   assertion: z.string().max(16_384).nullish(),
   assertion_file: z.string().min(1).max(4096).nullish(),
   subject_token_type: z.enum(subjectTokenTypes).nullish(),
+  /** Whom the token is for that a caller's own is exchanged for, and what it is (RFC 8693 §2.1). */
+  audience: z.string().min(1).max(2048).nullish(),
+  requested_token_type: z.enum(requestedTokenTypes).nullish(),
   /** Where the identity assertion is exchanged, and who we are there. */
   idp: z
     .strictObject({
@@ -68,12 +79,15 @@ export interface OAuthSecrets {
   idpSecret?: GivenSecret;
 }
 
-type OAuthConfig = z.output<typeof oauthConfig>;
+export type OAuthConfig = z.output<typeof oauthConfig>;
+
+/** The kinds of upstream at whose authorization server the gateway is a client. */
+export type OAuthType = "oauth" | "per_user_oauth" | "token_exchange";
 
 /** Checks what the schema cannot. `isFromFile`: the operator of the machine says so. Throws `Problem` with the field at fault. */
 export function checkOAuth(
   config: OAuthConfig,
-  authType: "oauth" | "per_user_oauth",
+  authType: OAuthType,
   previous: Upstream | undefined,
   isFromFile: boolean,
 ): OAuthSecrets & { oauth: OAuthSettings } {
@@ -86,7 +100,9 @@ export function checkOAuth(
   const privateKey = keepSecret(textOf(config.private_key), had?.hasPrivateKey ?? false, `${at}private_key`);
   if (privateKey !== null && privateKey !== "keep") checkPrivateKey(privateKey.reveal());
   checkClient(config, authType, { clientSecret, privateKey });
-  checkAssertion(config, authType, assertion, isFromFile);
+  const exchanges = authType === "token_exchange";
+  if (exchanges) checkExchange(config, { clientSecret, privateKey });
+  else checkAssertion(config, authType, assertion, isFromFile);
   const endpoint = (field: "authorize_url" | "token_url" | "registration_url" | "revocation_url") =>
     config[field] ? checkUrl(config[field], `oauth_config.${field}`).href : undefined;
   return {
@@ -95,7 +111,7 @@ export function checkOAuth(
     assertion,
     idpSecret,
     oauth: {
-      grantType: config.grant_type ?? undefined,
+      grantType: config.grant_type ?? (exchanges ? "token_exchange" : undefined),
       clientId: config.client_id ?? undefined,
       hasClientSecret: clientSecret !== null,
       ...(privateKey === null ? {} : { hasPrivateKey: true }),
@@ -113,6 +129,9 @@ export function checkOAuth(
       ...(assertion === null ? {} : { hasAssertion: true }),
       assertionFile: config.assertion_file ?? undefined,
       subjectTokenType: config.subject_token_type ?? undefined,
+      ...(exchanges ? { exchangesCallers: true } : {}),
+      audience: config.audience ?? undefined,
+      requestedTokenType: config.requested_token_type ?? undefined,
       idp: config.idp
         ? {
             tokenUrl: checkUrl(config.idp.token_url, `${at}idp.token_url`).href,
@@ -127,7 +146,7 @@ export function checkOAuth(
 /** Which of the two proofs a given client has, and whether that is enough for what it is to do. */
 function checkClient(
   config: OAuthConfig,
-  authType: "oauth" | "per_user_oauth",
+  authType: OAuthType,
   { clientSecret, privateKey }: OAuthSecrets,
 ): void {
   const isAlone = config.grant_type === "client_credentials";
@@ -154,7 +173,7 @@ function checkClient(
 /** What a grant shows: needed by the two that do, and of no use to others. */
 function checkAssertion(
   config: OAuthConfig,
-  authType: "oauth" | "per_user_oauth",
+  authType: OAuthType,
   assertion: GivenSecret,
   isFromFile: boolean,
 ): void {
@@ -164,6 +183,8 @@ function checkAssertion(
     throw misplaced(`grant_type ${grant_type}`, "auth_type oauth", "grant_type");
   if (!shows && (assertion !== null || assertion_file))
     throw misplaced("assertion", "grant_type jwt_bearer and token_exchange", "assertion");
+  if (config.audience || config.requested_token_type)
+    throw misplaced("audience", "auth_type token_exchange", "audience");
   if (grant_type !== "token_exchange" && (idp || subject_token_type))
     throw misplaced("idp", "grant_type token_exchange", "idp");
   // R25: over the network nobody makes the gateway read its machine's files and send them away.
@@ -181,14 +202,6 @@ function checkAssertion(
     const message = "token_exchange needs idp: the token_url and the client_id at the identity provider.";
     throw invalid("idp_required", message, "oauth_config.idp");
   }
-}
-
-function misplaced(what: string, where: string, field: string): Problem {
-  return invalid(
-    "unsupported_field",
-    `${what} goes with ${where} only. Leave it out.`,
-    `oauth_config.${field}`,
-  );
 }
 
 function textOf(key: OAuthConfig["private_key"]): string | null | undefined {

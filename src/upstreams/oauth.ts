@@ -3,6 +3,7 @@ import { type Hidden, Problem, type Seal, type Settings, type Tls, type World } 
 import type { Database, Db, Row, Tx } from "../db/index.ts";
 import { readAssertion } from "./assertion.ts";
 import { findAuthorizationServer } from "./authorization-server.ts";
+import { exchangeAt } from "./caller-exchange.ts";
 import { chooseResource, chooseScopes, choosesProofs, fallbackIssuer, furtherScopes } from "./choices.ts";
 import { type ClientDeletionParts, handleDeletions } from "./client-deletion.ts";
 import { changedMeanwhile, clientGiven, issuerChanged, refuseMove, sameIssuer } from "./issuer-binding.ts";
@@ -180,6 +181,7 @@ export class UpstreamOAuth {
   async examine(target: DiscoveryTarget, before: Before = {}): Promise<RecordedOAuth> {
     const { world, settings } = this.#parts;
     const oauth = target.oauth!;
+    if (oauth.exchangesCallers) return exchangeAt(oauth, target.url);
     const resource = await findProtectedResource(world, target.url, target.headers, target.tls);
     const named = resource.authorizationServers;
     const issuer =

@@ -15,12 +15,23 @@ export async function isConnected(parts: AdministrationParts, upstream: Upstream
   return (await parts.credentialStatus(administratorOwner(upstream), upstream.id)) === "active";
 }
 
+/** The tools of such an upstream are read with the token of a caller, who is not here. */
+export function refuseExchanged(upstream: Upstream): void {
+  if (!upstream.exchanged) return;
+  throw new Problem(
+    "conflict",
+    "caller_token_required",
+    "This server's tools are read with the token of the first caller who lists them. List them through /mcp, signed in with the identity provider.",
+  );
+}
+
 /** Reads the tool list now; throws what went wrong. */
 export async function readTools(
   { upstreams, tools }: AdministrationParts,
   upstream: Upstream,
   message: string,
 ) {
+  refuseExchanged(upstream);
   await tools.refresh(upstream.id, upstream.perUser ? administratorOwner(upstream) : undefined);
   const after = upstreams.get(upstream.id);
   const failure = after.lastFailure;

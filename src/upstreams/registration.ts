@@ -13,12 +13,13 @@ import {
   OutboundError,
   oauthOptions,
   Problem,
+  privateKeyJwt,
   type Settings,
   type Tls,
   type World,
 } from "../base/index.ts";
+import { DEVICE_CODE } from "./authorization-server.ts";
 import { type Management, readManagement } from "./client-deletion.ts";
-import { privateKeyJwt } from "./client-key.ts";
 import { unreachable } from "./fetch-json.ts";
 import type { ClientSource } from "./oauth-records.ts";
 import type { ProviderFacts } from "./profile.ts";
@@ -83,11 +84,18 @@ export function clientMetadata(settings: Settings, redirectUri: string) {
     client_name: "Postern",
     client_uri: settings.baseUrl.origin,
     redirect_uris: [redirectUri],
-    grant_types: ["authorization_code", "refresh_token"],
+    grant_types: [...USUAL_GRANTS],
     response_types: ["code"],
     // MCP 2026-07-28: `native` is what makes a loopback redirect acceptable.
     application_type: settings.baseUrl.protocol === "https:" ? "web" : "native",
   };
+}
+
+const USUAL_GRANTS: readonly string[] = ["authorization_code", "refresh_token"];
+
+/** RFC 8628 §4: where the server gives codes, its people may use one instead of a redirect. */
+function grantTypes(server: AuthorizationServer): readonly string[] {
+  return server.device_authorization_endpoint !== undefined ? [...USUAL_GRANTS, DEVICE_CODE] : USUAL_GRANTS;
 }
 
 /** RFC 7591 §2: `scope` is what the client may ask for at all. A server that gives us so much to nobody is asked for less. */
@@ -97,11 +105,14 @@ async function registerDynamically(
   request: RegistrationRequest,
 ): Promise<Registration> {
   const { scopes, furtherScopes = [] } = request;
-  const all = [...new Set([...scopes, ...furtherScopes])];
-  if (scopes.length === 0 || all.length === scopes.length) return dynamic(world, settings, request, scopes);
-  return dynamic(world, settings, request, all).catch((error: unknown) => {
+  const all = scopes.length === 0 ? [] : [...new Set([...scopes, ...furtherScopes])];
+  const least = { scopes, grants: USUAL_GRANTS };
+  const most = { scopes: all, grants: grantTypes(request.server) };
+  if (all.length === scopes.length && most.grants.length === least.grants.length)
+    return dynamic(world, settings, request, least);
+  return dynamic(world, settings, request, most).catch((error: unknown) => {
     if (error instanceof Problem && error.kind === "unprocessable")
-      return dynamic(world, settings, request, scopes);
+      return dynamic(world, settings, request, least);
     throw error;
   });
 }
@@ -110,7 +121,7 @@ async function dynamic(
   world: World,
   settings: Settings,
   request: RegistrationRequest,
-  scopes: readonly string[],
+  { scopes, grants }: { scopes: readonly string[]; grants: readonly string[] },
 ): Promise<Registration> {
   const { server, redirectUri } = request;
   const endpoint = new URL(server.registration_endpoint!);
@@ -119,6 +130,7 @@ async function dynamic(
       server,
       {
         ...clientMetadata(settings, redirectUri),
+        grant_types: [...grants],
         token_endpoint_auth_method: preferredMethod(server),
         ...(scopes.length > 0 ? { scope: scopes.join(" ") } : {}),
       },

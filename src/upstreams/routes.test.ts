@@ -174,7 +174,7 @@ it.each([
     "unsupported_connection_type",
     "connection_type",
   ],
-  [{ ...plain, auth_type: "token_exchange" }, "unsupported_auth_type", "auth_type"],
+  [{ ...plain, auth_type: "token_exchange" }, "token_url_required", "oauth_config.token_url"],
   [{ ...plain, name: "a-b" }, "invalid_request", "name"],
   [{ ...plain, surprise: 1 }, "invalid_request", "surprise"],
   [{ ...plain, headers: { Host: "x" } }, "reserved_header", "headers.Host"],

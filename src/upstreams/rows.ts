@@ -35,6 +35,8 @@ export interface OAuthColumns {
 
 export type UpstreamRow = Row<"upstreams"> & OAuthColumns;
 
+const perPerson: ReadonlySet<string> = new Set(["per_user_oauth", "per_user_headers", "token_exchange"]);
+
 export function readUpstream(row: UpstreamRow, seal: Seal, settings: Settings): Upstream {
   const stored = JSON.parse(row.definition_json) as StoredDefinition;
   return {
@@ -45,7 +47,8 @@ export function readUpstream(row: UpstreamRow, seal: Seal, settings: Settings): 
     url: new URL(row.connection_string!),
     stdio: stored.stdio,
     authType: row.auth_type as AuthType,
-    perUser: row.auth_type === "per_user_oauth" || row.auth_type === "per_user_headers",
+    perUser: perPerson.has(row.auth_type),
+    exchanged: row.auth_type === "token_exchange",
     shared: row.auth_type === "oauth",
     headers: openHeaders(row, seal),
     tls: openTls(row, seal),

@@ -1,4 +1,4 @@
-import { type Owner, Problem, type World } from "../base/index.ts";
+import { type Owner, Problem, type Vouched, type World } from "../base/index.ts";
 import { Announcements } from "./announcements.ts";
 import {
   type Features,
@@ -9,11 +9,14 @@ import {
 } from "./upstream.ts";
 import type { Upstreams } from "./upstreams.ts";
 
-/** Lists an upstream's tools over MCP, with `owner`'s credential where it is per person; handed over in app.ts. */
-export type ToolProbe = (upstream: Upstream, owner?: Owner) => Promise<ToolDefinition[]>;
+/**
+ * Lists an upstream's tools over MCP, with `owner`'s credential where it is per person, or what they brought where that is
+ * exchanged; handed over in app.ts.
+ */
+export type ToolProbe = (upstream: Upstream, owner?: Owner, vouched?: Vouched) => Promise<ToolDefinition[]>;
 
 /** Reads what it offers beside tools, in the same way. */
-export type FeatureProbe = (upstream: Upstream, owner?: Owner) => Promise<Features>;
+export type FeatureProbe = (upstream: Upstream, owner?: Owner, vouched?: Vouched) => Promise<Features>;
 
 export interface ToolListsParts {
   world: World;
@@ -44,10 +47,10 @@ export class ToolLists {
   }
 
   /** Reads one upstream's list now; one at a time per upstream. Never throws: a failure is recorded on the upstream. */
-  refresh(id: string, owner?: Owner): Promise<void> {
+  refresh(id: string, owner?: Owner, vouched?: Vouched): Promise<void> {
     const running = this.#running.get(id);
     if (running) return running;
-    const started = this.#readUntilCurrent(id, owner).finally(() => this.#running.delete(id));
+    const started = this.#readUntilCurrent(id, owner, vouched).finally(() => this.#running.delete(id));
     this.#running.set(id, started);
     return started;
   }
@@ -67,13 +70,21 @@ export class ToolLists {
   }
 
   /** Resolves when a list that was never read has been; at once when it cannot be read now, or was. */
-  async firstRead(id: string, owner: Owner): Promise<void> {
+  async firstRead(id: string, owner: Owner, vouched?: Vouched): Promise<void> {
     const upstream = this.#parts.upstreams.find(id);
     if (!upstream || upstream.toolsSyncedAt !== undefined) return;
     const running = this.#running.get(id);
     if (running || !isDue(upstream, this.#now())) return running;
     if (!upstream.perUser) return this.refresh(id);
+    if (upstream.exchanged) return vouched && this.refresh(id, owner, vouched);
     if (await this.#parts.hasCredential(owner, id)) await this.refresh(id, owner);
+  }
+
+  /** Somebody is here whose token can be exchanged: what is due is read with it, behind. */
+  met(owner: Owner, vouched: Vouched, id: string): void {
+    const upstream = this.#parts.upstreams.find(id);
+    if (upstream?.exchanged && !upstream.disabled && isDue(upstream, this.#now()))
+      void this.refresh(id, owner, vouched);
   }
 
   /** The upstream said to `owner`, or to anybody, that a list of it changed: it is read again behind, soon, and not too often. */
@@ -118,8 +129,8 @@ export class ToolLists {
   }
 
   /** The credential that a list is read with may end meanwhile: a consent's moves to its person at the submit. */
-  async #readUntilCurrent(id: string, owner: Owner | undefined): Promise<void> {
-    await this.#refresh(id, owner);
+  async #readUntilCurrent(id: string, owner: Owner | undefined, vouched: Vouched | undefined): Promise<void> {
+    await this.#refresh(id, owner, vouched);
     for (let next = this.#connected.get(id); next; next = this.#connected.get(id)) {
       this.#connected.delete(id);
       const upstream = this.#parts.upstreams.find(id);
@@ -127,7 +138,7 @@ export class ToolLists {
     }
   }
 
-  async #refresh(id: string, owner: Owner | undefined): Promise<void> {
+  async #refresh(id: string, owner: Owner | undefined, vouched?: Vouched): Promise<void> {
     const { world, upstreams } = this.#parts;
     const upstream = upstreams.find(id);
     if (!upstream) this.#announcements.forget(id);
@@ -135,22 +146,28 @@ export class ToolLists {
     try {
       const by = await this.#owner(upstream, owner);
       if (upstream.perUser && !by) return;
+      // Nobody's token is kept for it.
+      if (upstream.exchanged && !vouched) return;
       if (upstream.shared && !(await this.#isShared(upstream))) return;
-      const tools = await this.#parts.probe(upstream, by);
-      const features = await this.#features(upstream, by);
+      const tools = await this.#parts.probe(upstream, by, vouched);
+      const features = await this.#features(upstream, by, vouched);
       // An address changed meanwhile has other tools.
       if (upstreams.find(id)?.generation === upstream.generation)
         await upstreams.recordTools(id, tools, features);
     } catch (error) {
       world.log.warn("upstream.tool_list_failed", { upstream: upstream.name, error });
-      await this.#recordFailure(id, error);
+      if (!isOnesOwn(upstream, error)) await this.#recordFailure(id, error);
     }
   }
 
   /** Tools without the rest are better than none: what cannot be read stays as it was. */
-  async #features(upstream: Upstream, owner: Owner | undefined): Promise<Features | undefined> {
+  async #features(
+    upstream: Upstream,
+    owner: Owner | undefined,
+    vouched: Vouched | undefined,
+  ): Promise<Features | undefined> {
     try {
-      return await this.#parts.features?.(upstream, owner);
+      return await this.#parts.features?.(upstream, owner, vouched);
     } catch (error) {
       this.#parts.world.log.warn("upstream.features_failed", { upstream: upstream.name, error });
       return undefined;
@@ -194,4 +211,10 @@ function isDue(upstream: Upstream, now: number): boolean {
   const retryAt = lastFailure ? lastFailure.at + Math.min(syncIntervalMs, LONGEST_RETRY_MS) : 0;
   const staleAt = toolsSyncedAt === undefined ? 0 : toolsSyncedAt + syncIntervalMs;
   return now >= Math.max(retryAt, staleAt);
+}
+
+/** What only one caller is refused says nothing of the upstream, and holds up nobody else. */
+function isOnesOwn({ exchanged }: Upstream, error: unknown): boolean {
+  const personal = ["token_exchange_refused", "credential_missing"];
+  return exchanged === true && error instanceof Problem && personal.includes(error.code);
 }

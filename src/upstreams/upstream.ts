@@ -67,6 +67,10 @@ export type GrantType = (typeof grantTypes)[number];
 export const subjectTokenTypes = ["id_token", "refresh_token", "access_token", "saml2", "jwt"] as const;
 export type SubjectTokenType = (typeof subjectTokenTypes)[number];
 
+/** RFC 8693 §3: what is asked for in exchange for a caller's token. */
+export const requestedTokenTypes = ["access_token", "jwt"] as const;
+export type RequestedTokenType = (typeof requestedTokenTypes)[number];
+
 export const authMethods = ["client_secret_basic", "client_secret_post", "private_key_jwt"] as const;
 
 /** What the administrator said about the upstream's authorization server; all of it optional but the redirect. */
@@ -98,6 +102,11 @@ export interface OAuthSettings {
   assertionFile?: string;
   /** Absent: `id_token`. */
   subjectTokenType?: SubjectTokenType;
+  /** Each caller's own token is exchanged (`auth_type` token_exchange), by RFC 8693 or, with `jwt_bearer`, on behalf of. */
+  exchangesCallers?: true;
+  /** Whom an exchanged token is for (RFC 8693 §2.1), beside the resource. */
+  audience?: string;
+  requestedTokenType?: RequestedTokenType;
   /** Where an identity assertion is exchanged, and who we are there. */
   idp?: { tokenUrl: string; clientId: string; hasClientSecret: boolean };
   /** `own`: a redirect URI for this upstream alone; `shared`: the fixed one, for clients registered so. */
@@ -124,6 +133,8 @@ export interface Upstream {
   readonly authType: AuthType;
   /** Whether each owner brings a credential of their own. */
   readonly perUser: boolean;
+  /** Whether that is one which the caller's own token is exchanged for: nobody connects it, and it is stored nowhere. */
+  readonly exchanged?: boolean;
   /** Whether one credential of the upstream's own (owner mode `shared`) is used for everybody's calls. */
   readonly shared?: boolean;
   /** Static headers for every request, lower-case names. */
@@ -168,6 +179,11 @@ export interface Upstream {
 /** Whether the gateway obtains the shared credential by itself. */
 export function obtainsOwnToken({ oauth }: { oauth?: Pick<OAuthSettings, "grantType"> }): boolean {
   return oauth?.grantType !== undefined && oauth.grantType !== "authorization_code";
+}
+
+/** Whether a person can give the gateway a credential of their own for it. */
+export function isConnectable({ perUser, exchanged }: Pick<Upstream, "perUser" | "exchanged">): boolean {
+  return perUser && exchanged !== true;
 }
 
 /** Whose the credential of an `oauth` upstream is: the upstream's own. No person has it, and it lists tools too. */
@@ -228,6 +244,8 @@ function authorizationOf(upstream: Upstream): string {
     oauth?.dpop,
     oauth?.assertionFile,
     oauth?.subjectTokenType,
+    oauth?.audience,
+    oauth?.requestedTokenType,
     oauth?.idp?.tokenUrl,
     oauth?.idp?.clientId,
   ]);

@@ -54,6 +54,8 @@ function oauthOf(upstream: Upstream): NonNullable<DefinitionBody["oauth_config"]
     assertion: oauth.hasAssertion ? redacted : undefined,
     assertion_file: oauth.assertionFile,
     subject_token_type: oauth.subjectTokenType,
+    audience: oauth.audience,
+    requested_token_type: oauth.requestedTokenType,
     idp: oauth.idp && {
       token_url: oauth.idp.tokenUrl,
       client_id: oauth.idp.clientId,

@@ -56,7 +56,15 @@ export type NewSecret =
     }
   | { kind: "headers"; headers: Readonly<Record<string, Hidden>> };
 
-export type NeedsUserReason = "missing" | "needs_reauth" | "needs_update" | "orphaned";
+export type NeedsUserReason =
+  | "missing"
+  | "needs_reauth"
+  | "needs_update"
+  | "orphaned"
+  /** Where callers' own tokens are exchanged (caller-tokens.ts): there is none, or the provider does not give one for it. */
+  | "caller_token_required"
+  | "token_exchange_refused"
+  | "interaction_required";
 
 /** What opening a credential comes to. Needing the user is an answer, not an error. */
 export type Opened =

@@ -6,6 +6,7 @@
 
 export type { AccountLabels } from "./account-labels.ts";
 export { releaseLeases } from "./after-restore.ts";
+export { CallerTokens, type Exchanging } from "./caller-tokens.ts";
 export {
   bindingKey,
   type Credential,

@@ -48,13 +48,14 @@ export async function removeCredential(
 
 /** Everything an owner has: a session that ended, a consent that was denied, a deleted key or user. */
 export async function removeOwner(parts: VaultParts, tx: Tx, owner: Owner): Promise<number> {
+  // Flows first: who is storing what one of them brought has taken it, and is waited for; the row is there then (ID-26).
+  await endFlows(parts, tx, { owner }, "revoked");
   const rows = await tx
     .deleteFrom("credentials")
     .where("owner_mode", "=", owner.mode)
     .where("owner_id", "=", owner.id)
     .returningAll()
     .execute();
-  await endFlows(parts, tx, { owner }, "revoked");
   await disown(parts, tx, rows);
   return rows.length;
 }
@@ -97,12 +98,12 @@ export async function findOrphaned({ database }: VaultParts, since: number): Pro
 
 /** Everything at an upstream. Returns how many credentials that was, here and above. */
 export async function removeUpstream(parts: VaultParts, tx: Tx, upstreamId: string): Promise<number> {
+  await endFlows(parts, tx, { upstreamId }, "revoked");
   const rows = await tx
     .deleteFrom("credentials")
     .where("upstream_id", "=", upstreamId)
     .returningAll()
     .execute();
-  await endFlows(parts, tx, { upstreamId }, "revoked");
   await disown(parts, tx, rows);
   return rows.length;
 }

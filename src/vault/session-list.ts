@@ -15,8 +15,13 @@ export interface SessionRow {
   upstream_id: string;
   upstream_name: string;
   user_name: string | null;
+  user_kind: "person" | "service" | null;
+  /** Who looks after a service account. */
+  user_manager_id: string | null;
   key_name: string | null;
   account: string;
+  /** What the provider calls it, for its person to read; null where it did not say. */
+  account_name: string | null;
   /** 0 or 1; null when it is the only account of its owner there. */
   is_default: number | null;
   created_at: number;
@@ -27,8 +32,11 @@ export interface SessionRow {
   scopes_json: string | null;
 }
 
-/** Whose rows may be seen. The owner predicate is always part of the SQL (attack rule R8). */
-export type SessionScope = "all" | Owner;
+/**
+ * Whose rows may be seen; with `manages` also those of the service accounts that this person looks after. The owner predicate
+ * is always part of the SQL (attack rule R8).
+ */
+export type SessionScope = "all" | (Owner & { manages?: string });
 
 export interface SessionFilter {
   id?: string;
@@ -90,6 +98,7 @@ function visible(db: Db, scope: SessionScope, now: number) {
       )
       .selectAll("row")
       .select(["upstreams.name as upstream_name", "users.name as user_name", "users.email as user_email"])
+      .select(["users.kind as user_kind", "users.manager_id as user_manager_id"])
       .select("virtual_keys.name as key_name")
       .as("session"),
   );
@@ -107,13 +116,23 @@ function credentialRows(db: Db, scope: SessionScope) {
     .select(["id", "kind as auth_kind", "owner_mode", "owner_id", "upstream_id", "account"])
     .select(["status_reason", "created_at", "updated_at", "expires_at", "last_refreshed_at"])
     .select(["oauth_config_id", "scopes_json"])
+    .select("subject_name as account_name")
     .select(sql<SessionRow["kind"]>`case kind when 'oauth' then 'token' else 'header' end`.as("kind"))
     .select(sql<SessionRow["status"]>`case orphaned when 1 then 'orphaned' else status end`.as("status"))
     .select(isDefaultOfSeveral.as("is_default"))
     .where("owner_mode", "in", LISTED)
-    .$if(scope !== "all", (query) =>
-      query.where("owner_mode", "=", (scope as Owner).mode).where("owner_id", "=", (scope as Owner).id),
-    );
+    .$if(scope !== "all", (query) => query.where(within(scope, "credentials")));
+}
+
+function within(scope: SessionScope, table: "credentials" | "flows") {
+  if (scope === "all") return sql<boolean>`1 = 1`;
+  const mode = sql.ref(`${table}.owner_mode`);
+  const id = sql.ref(`${table}.owner_id`);
+  const own = sql<boolean>`${mode} = ${scope.mode} and ${id} = ${scope.id}`;
+  if (scope.manages === undefined) return own;
+  return sql<boolean>`(${own} or (${mode} = 'user' and ${id} in (
+    select users.id from users where users.kind = 'service' and users.manager_id = ${scope.manages}
+  )))`;
 }
 
 /** Pending links, except those of a binding that has a credential: its own row tells enough. */
@@ -145,6 +164,7 @@ function flowRows(db: Db, scope: SessionScope, now: number) {
     .select(sql<number | null>`cast(null as bigint)`.as("last_refreshed_at"))
     .select(sql<string | null>`cast(null as text)`.as("oauth_config_id"))
     .select(sql<string | null>`cast(null as text)`.as("scopes_json"))
+    .select(sql<string | null>`cast(null as text)`.as("account_name"))
     .select(sql<SessionRow["kind"]>`'flow'`.as("kind"))
     .select(sql<SessionRow["status"]>`'pending'`.as("status"))
     .select(sql<number | null>`cast(null as integer)`.as("is_default"))
@@ -152,11 +172,7 @@ function flowRows(db: Db, scope: SessionScope, now: number) {
     .where("flows.ended_at", "is", null)
     .where("flows.expires_at", ">", now)
     .where("flows.owner_mode", "in", LISTED)
-    .$if(scope !== "all", (query) =>
-      query
-        .where("flows.owner_mode", "=", (scope as Owner).mode)
-        .where("flows.owner_id", "=", (scope as Owner).id),
-    )
+    .$if(scope !== "all", (query) => query.where(within(scope, "flows")))
     .where(({ not, exists, selectFrom }) =>
       not(
         exists(

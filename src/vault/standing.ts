@@ -1,6 +1,6 @@
 import { sql } from "kysely";
-import type { Owner } from "../base/index.ts";
-import type { Tx } from "../db/index.ts";
+import type { Owner, OwnerMode } from "../base/index.ts";
+import { BATCH_ROWS, type Tx } from "../db/index.ts";
 import { reasonAfterRestore } from "./after-restore.ts";
 import type { Credential } from "./credential.ts";
 import { CLIENT_REFUSED } from "./lease.ts";
@@ -9,34 +9,62 @@ import { endFlows } from "./removal.ts";
 
 const raised = sql<number>`generation + 1`;
 
+/** All that an owner may use from now on. */
+export interface OwnerAccess {
+  owner: Owner;
+  allowed: ReadonlySet<string>;
+}
+
 /**
- * Contract section 2, reconciliation: what the owner may no longer use is orphaned and its pending links end; what it may
- * use again shows its former status. Late writers see another generation.
+ * Contract section 2, reconciliation: what an owner may no longer use is orphaned and its pending links end; what it may
+ * use again shows its former status. Late writers see another generation. Owners of one mode at a time, a batch at most.
  */
 export async function setOwnerAccess(
   parts: VaultParts,
   tx: Tx,
-  owner: Owner,
-  allowed: ReadonlySet<string>,
+  changes: readonly OwnerAccess[],
+): Promise<void> {
+  for (const [mode, some] of Map.groupBy(changes, ({ owner }) => owner.mode)) {
+    const allowed = new Map(some.map((change) => [change.owner.id, change.allowed]));
+    // Flows first, as in removal.ts: what somebody is storing this moment is waited for, and orphaned with the rest (ID-26).
+    for (const { owner_id, upstream_id } of await openFlows(tx, mode, [...allowed.keys()])) {
+      if (allowed.get(owner_id)!.has(upstream_id)) continue;
+      await endFlows(parts, tx, { owner: { mode, id: owner_id }, upstreamId: upstream_id }, "access_lost");
+    }
+    await setOrphaned(parts, tx, mode, allowed);
+  }
+}
+
+async function setOrphaned(
+  parts: VaultParts,
+  tx: Tx,
+  mode: OwnerMode,
+  allowed: ReadonlyMap<string, ReadonlySet<string>>,
 ): Promise<void> {
   const rows = await tx
     .selectFrom("credentials")
-    .select(["id", "upstream_id", "account", "orphaned"])
-    .where("owner_mode", "=", owner.mode)
-    .where("owner_id", "=", owner.id)
+    .select(["id", "owner_id", "upstream_id", "account", "orphaned"])
+    .where("owner_mode", "=", mode)
+    .where("owner_id", "in", [...allowed.keys()])
+    .orderBy("id")
     .execute();
-  for (const row of rows) {
-    const orphaned = allowed.has(row.upstream_id) ? 0 : 1;
-    if (orphaned === row.orphaned) continue;
-    await tx
-      .updateTable("credentials")
-      .set({ orphaned, generation: raised, updated_at: parts.world.now().getTime() })
-      .where("id", "=", row.id)
-      .execute();
-    await noteBinding(parts, tx, { owner, upstreamId: row.upstream_id, account: row.account });
-  }
-  for (const upstreamId of await upstreamsWithFlows(tx, owner)) {
-    if (!allowed.has(upstreamId)) await endFlows(parts, tx, { owner, upstreamId }, "access_lost");
+  for (const orphaned of [0, 1]) {
+    const due = rows.filter(
+      (row) =>
+        row.orphaned !== orphaned && allowed.get(row.owner_id)!.has(row.upstream_id) === (orphaned === 0),
+    );
+    for (let at = 0; at < due.length; at += BATCH_ROWS) {
+      const ids = due.slice(at, at + BATCH_ROWS).map(({ id }) => id);
+      await tx
+        .updateTable("credentials")
+        .set({ orphaned, generation: raised, updated_at: parts.world.now().getTime() })
+        .where("id", "in", ids)
+        .execute();
+    }
+    for (const row of due) {
+      const owner = { mode, id: row.owner_id };
+      await noteBinding(parts, tx, { owner, upstreamId: row.upstream_id, account: row.account });
+    }
   }
 }
 
@@ -130,15 +158,16 @@ export async function expireNow(parts: VaultParts, credential: Credential): Prom
   });
 }
 
-async function upstreamsWithFlows(tx: Tx, owner: Owner): Promise<string[]> {
+async function openFlows(tx: Tx, mode: OwnerMode, ownerIds: readonly string[]) {
   const rows = await tx
     .selectFrom("flows")
-    .select("upstream_id")
+    .select(["owner_id", "upstream_id"])
     .distinct()
-    .where("owner_mode", "=", owner.mode)
-    .where("owner_id", "=", owner.id)
+    .where("owner_mode", "=", mode)
+    .where("owner_id", "in", [...ownerIds])
     .where("kind", "in", ["connect", "state"])
+    .where("upstream_id", "is not", null)
     .where("ended_at", "is", null)
     .execute();
-  return rows.flatMap((row) => (row.upstream_id === null ? [] : [row.upstream_id]));
+  return rows.map(({ owner_id, upstream_id }) => ({ owner_id: owner_id!, upstream_id: upstream_id! }));
 }

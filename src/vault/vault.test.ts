@@ -1,6 +1,8 @@
+import { sql } from "kysely";
 import { expect, it } from "vitest";
 import { onBothDatabases } from "../../test/support/databases.ts";
 import { Hidden } from "../base/index.ts";
+import type { Tx } from "../db/index.ts";
 import { listSessions } from "./index.ts";
 import { type Answer, alice, bearer, bench, bob, give, hour, row, secret, up1 } from "./vault.suite.ts";
 
@@ -357,6 +359,32 @@ onBothDatabases("the vault", (open) => {
     expect(twice.map((stored) => stored!.generation).sort()).toEqual([1, 2]);
   });
 
+  it("ID-26 whose owner is deleted while a callback stores, has nothing afterwards, and the provider is told", async () => {
+    const b = await bench(open);
+    const elsewhere = b.database.kind === "postgres" ? (await open(b.url)).database : b.database;
+    const other = b.replica(elsewhere);
+    const { storing, taken } = await storingSlowly(b);
+    await taken;
+    expect(await elsewhere.transaction((tx) => other.dropOwner(tx, alice))).toBe(1);
+    await storing;
+    expect(await b.database.db.selectFrom("credentials").select("id").execute()).toEqual([]);
+    await b.outbox.run(b.database);
+    expect(b.provider.revocations.map((form) => form.get("token"))).toEqual(["refresh-0", "access-0"]);
+  });
+
+  it("ID-26 whose access is lost while a callback stores, has an orphaned credential afterwards", async () => {
+    const b = await bench(open);
+    const elsewhere = b.database.kind === "postgres" ? (await open(b.url)).database : b.database;
+    const other = b.replica(elsewhere);
+    const { storing, taken } = await storingSlowly(b);
+    await taken;
+    await elsewhere.transaction((tx) => other.setAccess(tx, alice, new Set(["up2"])));
+    await storing;
+    const [held] = await b.database.db.selectFrom("credentials").select(["orphaned"]).execute();
+    expect(held).toEqual({ orphaned: 1 });
+    expect(await bearer(b.vault, alice)).toBe("orphaned");
+  });
+
   it("ID-27 a late refresh answer leaves alone what was connected anew meanwhile", async () => {
     for (const deed of ["replace", "delete and connect"] as const) {
       const b = await bench(open);
@@ -380,3 +408,27 @@ onBothDatabases("the vault", (open) => {
     }
   });
 });
+
+/** A callback that has taken its link, and stores what it brought once another transaction waits for that. */
+async function storingSlowly(b: Awaited<ReturnType<typeof bench>>) {
+  const link = { kind: "connect", owner: alice, upstreamId: "up1", data: {}, ttlMs: hour } as const;
+  const { id } = await b.database.transaction((tx) => b.flows.start(tx, link));
+  const taken = Promise.withResolvers<void>();
+  const storing = b.database.transaction(async (tx) => {
+    expect(await b.flows.take(tx, "connect", { id }, "connected")).toBeDefined();
+    taken.resolve();
+    // SQLite lets the other begin when this has ended.
+    if (b.database.kind === "postgres") await somebodyWaits(tx);
+    await b.vault.put(tx, { owner: alice, upstreamId: "up1", account: "", secret: secret(b, hour) });
+  });
+  return { storing, taken: taken.promise };
+}
+
+/** Resolves when another transaction waits for what this one holds. */
+async function somebodyWaits(tx: Tx): Promise<void> {
+  const waiting = async () => {
+    const blocked = sql`select 1 from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))`;
+    return (await blocked.execute(tx)).rows.length;
+  };
+  await expect.poll(waiting, { interval: 5 }).toBeGreaterThan(0);
+}

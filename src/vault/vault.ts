@@ -29,7 +29,14 @@ import { changeAccount, type Relabelled } from "./relabel.ts";
 import { removeCredential, removeOwner, removeUpstream } from "./removal.ts";
 import { disownSecret, handleRevocations } from "./revocation.ts";
 import { isRenewable, readCredential, secretOf } from "./secret.ts";
-import { clientChanged, demandReauth, expireNow, failCredential, setOwnerAccess } from "./standing.ts";
+import {
+  clientChanged,
+  demandReauth,
+  expireNow,
+  failCredential,
+  type OwnerAccess,
+  setOwnerAccess,
+} from "./standing.ts";
 import { dropAbandoned, dropOrphaned } from "./sweep.ts";
 import { type Wanted, wantScopes } from "./wanted-scopes.ts";
 import { Worked } from "./worked.ts";
@@ -212,7 +219,12 @@ export class Vault {
 
   /** Orphans what lies outside `allowedUpstreamIds` and ends its pending flows; brings back what lies inside. */
   setAccess(tx: Tx, owner: Owner, allowedUpstreamIds: ReadonlySet<string>): Promise<void> {
-    return setOwnerAccess(this.#parts, tx, owner, allowedUpstreamIds);
+    return setOwnerAccess(this.#parts, tx, [{ owner, allowed: allowedUpstreamIds }]);
+  }
+
+  /** The same for many at once: a batch of the database's at most. */
+  setAccessOf(tx: Tx, changes: readonly OwnerAccess[]): Promise<void> {
+    return setOwnerAccess(this.#parts, tx, changes);
   }
 
   /** Every credential of an upstream must be given again. `reason` is a word of ours. */

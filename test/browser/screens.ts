@@ -31,8 +31,10 @@ try {
   await nativeConsent();
   await linkPages();
   await anotherAccount();
+  await myConnections();
   await withoutAccount();
   await manyServices();
+  await devicePages();
   await errorPages();
 } finally {
   await house.close();
@@ -222,6 +224,30 @@ async function anotherAccount(): Promise<void> {
   await studio.shoot("39-another-account-consent");
 }
 
+/** A person's own page, as Ada has it by now, with a second account and one that she declined. */
+async function myConnections(): Promise<void> {
+  const { github } = house.upstreamIds;
+  await studio.page.goto(`${house.url}/connections`);
+  await studio.shoot("43-connections");
+  await studio.page.click(`details:has([id='label-${github}']) summary`);
+  await studio.page.fill(`[id='label-${github}']`, "work");
+  await studio.shoot("43-connections-another-account");
+  await studio.press(`details:has([id='label-${github}']) button`);
+  await studio.press("main form button");
+  await studio.passProvider("github", "ada-at-work");
+  await studio.shoot("44-connections-two-accounts");
+  house.providers.github.denyNext();
+  await studio.press("[aria-label='Sign in again: github work']");
+  await studio.press("main form button");
+  await studio.shoot("44-connections-declined");
+  await studio.press("[aria-label='Disconnect github work']");
+  await studio.shoot("45-disconnect");
+  await studio.press("main form button");
+  await studio.shoot("45-disconnected");
+  await studio.press("a[href^='/connections/end?']");
+  await studio.shoot("46-end-app");
+}
+
 /** Where the gateway lets people go without an account. */
 async function withoutAccount(): Promise<void> {
   await house.gateway.admin("PUT", "/api/config", { client: { enforce_auth_on_inference: false } });
@@ -288,6 +314,34 @@ async function manyServices(): Promise<void> {
   await studio.page.goto(`${house.url}/login`);
   await studio.signIn("ada@example.com");
   await studio.shoot("54-first-page-twelve");
+  await studio.page.goto(`${house.url}/connections`);
+  await studio.shoot("55-connections-twelve");
+}
+
+/** What a person meets who allows a terminal on another machine. */
+async function devicePages(): Promise<void> {
+  const post = async (path: string, init: RequestInit) =>
+    (await fetch(house.url + path, { method: "POST", ...init })).json() as Promise<Record<string, string>>;
+  const { client_id = "" } = await post("/api/oauth/per-user/register", {
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({
+      client_name: "mcp-remote",
+      grant_types: ["urn:ietf:params:oauth:grant-type:device_code"],
+    }),
+  });
+  const codes = await post("/api/oauth/per-user/device_authorization", {
+    body: new URLSearchParams({ client_id }),
+  });
+  await studio.page.goto(`${house.url}/device?error=unknown_code`);
+  await studio.shoot("60-device-wrong-code");
+  await studio.page.goto(codes.verification_uri_complete ?? "");
+  await studio.shoot("60-device-link");
+  await studio.press("main form button");
+  await studio.shoot("61-device-asked");
+  await studio.press('form[action$="/device/allow"] button');
+  await studio.shoot("62-device-consent");
+  await studio.press('form[action$="/consent/deny"] button');
+  await studio.shoot("63-device-refused");
 }
 
 async function errorPages(): Promise<void> {

@@ -30,11 +30,32 @@ const SECURITY = {
 
 /** Successes that take more than this household has; their own tests hold them. */
 const elsewhere = new Set([
+  // A provider of type oidc, and an account of it (sso/sso.test.ts, linking.test.ts, sign-out.test.ts, journeys/single-sign-on.test.ts).
+  "startSignInElsewhere",
+  "signInCallback",
+  "signedOutElsewhere",
+  "backChannelLogout",
+  "linkAccount",
+  "unlinkAccountForm",
+  // A provider of type saml (journeys/saml-sign-in.test.ts).
+  "samlMetadata",
+  "samlAcs",
+  "samlFinish",
+  "samlFinishForm",
+  // An account and a grant of a person (journeys/my-connections.test.ts).
+  "renewOwnAccount",
+  "disconnectPage",
+  "disconnectOwnAccount",
+  "endAppPage",
+  "endApp",
   // Made in a gateway without an administrator, by `setUp`.
   "setupPage",
   "setupForm",
   // An upstream with `redirect: "shared"` (connect/connect.test.ts).
   "oauthCallbackShared",
+  // Two ids in their addresses (connect/machine-accounts.test.ts, journeys/groups.test.ts).
+  "connectServiceAccount",
+  "removeMember",
   // A provider that names another account (connect/swap.test.ts).
   "connectAccountPage",
   "connectAccountAnswer",

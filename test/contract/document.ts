@@ -111,7 +111,7 @@ export class Contract {
     const said = content[type];
     if (!said) return `${status} of type "${type}": ${text.slice(0, 200)}`;
     if (type === "text/html" && text === "") return `${status} without a page`;
-    if (type !== "application/json") return undefined;
+    if (!/^application\/(?:scim\+)?json$/.test(type)) return undefined;
     const fault = this.fault(said.schema, JSON.parse(text));
     return fault && `${status} ${fault}: ${text.slice(0, 400)}`;
   }

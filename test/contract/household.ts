@@ -62,7 +62,7 @@ async function furnish(
     protection: { kind: "header", name: headerName.toLowerCase(), accounts: { [headerValue]: "alice" } },
   });
   closing.push(() => values.close());
-  const tokens = await startProtectedUpstream();
+  const tokens = await startProtectedUpstream({ deviceFlow: true });
   closing.push(() => tokens.close());
   const running = await startGateway({
     databaseUrl,

@@ -49,12 +49,17 @@ export class Successes {
 
   async all(): Promise<void> {
     await this.#people();
+    await this.#account();
+    await this.#machines();
+    await this.#directory();
     await this.#management();
     await this.#upstreams();
     await this.#mcp();
     const flow = await this.#headerLink();
     await this.#connectLink();
+    await this.#ownConnections();
     await this.#consents();
+    await this.#devices();
     await this.#sessions(flow);
     await this.#deletions();
     await this.#signOut();
@@ -102,9 +107,53 @@ export class Successes {
     });
     await this.#do("getUser", { id: user.id });
     await this.#do("updateUser", { id: user.id, json: { name: "Somebody" } });
+    await this.#groups(user.id);
     await this.#password(new URL(setup.url).searchParams.get("token")!);
     await this.#do("createRecoveryLink", { id: user.id });
+    await this.#do("endSessionsOfUser", { id: user.id });
     await this.#do("deleteUser", { id: user.id });
+  }
+
+  async #groups(userId: string): Promise<void> {
+    const { group } = await this.#json("createGroup", { json: { name: "Engineering" } });
+    const { id } = group;
+    const members = { user_ids: [userId] };
+    await this.#do("addMembers", { id, json: members });
+    await this.#do("replaceMembers", { id, json: members });
+    await this.#do("listMembers", { id });
+    await this.#do("updateGroup", { id, json: { mcp_configs: [{ mcp_client_name: "plain" }] } });
+    await this.#do("getGroup", { id });
+    await this.#do("listGroups");
+    await this.#do("getUserAccess", { id: userId });
+    await this.#do("listIdentitiesOfUser", { id: userId });
+    await this.#do("deleteGroup", { id });
+  }
+
+  /** The account page of somebody who has just signed in, at a host name, for which there are passkeys. */
+  async #account(): Promise<void> {
+    const { url, wire } = this.#house;
+    const host = new URL(url).host.replace("127.0.0.1", "localhost");
+    const named = { host, "sec-fetch-site": "same-origin" };
+    const headers = { ...named, ...(await signIn(wire, memberEmail)) };
+    await this.#do("accountPage", { headers, status: 200 });
+    await this.#do("newPasskey", { form: { name: "phone" }, headers, status: 200 });
+    await this.#do("beginCodes", { form: {}, headers, status: 303 });
+    await this.#do("codeSetupPage", { headers, status: 200 });
+    await this.#do("listOwnSessions", { headers });
+    await this.#do("passkeySignIn", { form: {}, headers: named, status: 200 });
+    const wrong = { form: { credential: "{}" }, headers: named, status: 303 };
+    await this.#do("passkeySignInAnswer", wrong);
+  }
+
+  async #machines(): Promise<void> {
+    const json = { name: "nightly" };
+    const { service_account } = await this.#json("createServiceAccount", { json });
+    const { id } = service_account;
+    await this.#do("createServiceAccount", { json, status: 409 });
+    await this.#do("listServiceAccounts");
+    await this.#do("getServiceAccount", { id });
+    await this.#do("updateServiceAccount", { id, json: { is_active: false } });
+    await this.#do("deleteServiceAccount", { id, status: 204 });
   }
 
   async #password(token: string): Promise<void> {
@@ -112,6 +161,36 @@ export class Successes {
     const headers = { cookie: cookieOf(opened), "sec-fetch-site": "same-origin" };
     await this.#do("passwordPage", { headers, status: 200 });
     await this.#do("passwordForm", { form: { password: "a password of some length" }, headers, status: 303 });
+  }
+
+  async #directory(): Promise<void> {
+    for (const name of ["ServiceProviderConfig", "ResourceTypes", "Schemas"])
+      await this.#do(`scim${name}`, { headers: {} });
+    await this.#do("scimResourceTypesOne", { id: "User", headers: {} });
+    await this.#do("scimSchemasOne", { id: "urn:ietf:params:scim:schemas:core:2.0:User", headers: {} });
+    const user = { userName: "fourth@example.com", name: { givenName: "Fourth" } };
+    const { id } = await this.#json("createScimUser", { json: user });
+    await this.#do("listScimUsers", { query: { filter: 'userName eq "fourth@example.com"' } });
+    await this.#do("getScimUser", { id });
+    const headers = { ...this.#house.callers.admin, "if-none-match": "*" };
+    await this.#do("getScimUser", { id, headers, status: 304 });
+    await this.#do("replaceScimUser", { id, json: { ...user, title: "Chief" } });
+    const off = { Operations: [{ op: "replace", path: "active", value: false }] };
+    await this.#do("patchScimUser", { id, json: off });
+    const group = await this.#json("createScimGroup", { json: { displayName: "Crew" } });
+    await this.#do("listScimGroups");
+    await this.#do("getScimGroup", { id: group.id });
+    await this.#do("replaceScimGroup", {
+      id: group.id,
+      json: { displayName: "Crew", members: [{ value: id }] },
+    });
+    await this.#do("patchScimGroup", {
+      id: group.id,
+      json: { Operations: [{ op: "remove", path: "members" }] },
+      status: 204,
+    });
+    await this.#do("deleteScimGroup", { id: group.id, status: 204 });
+    await this.#do("deleteScimUser", { id, status: 204 });
   }
 
   async #management(): Promise<void> {
@@ -232,6 +311,10 @@ export class Successes {
     const flow = new URL(asked.authorize_url).searchParams.get("flow")!;
     const headers = callers.person;
     await this.#do("connectPage", { query: { flow }, headers });
+    await this.#do("connectCodePage", { query: { flow }, headers, status: 200 });
+    await this.#do("connectCodeStart", { form: { flow }, headers, status: 303 });
+    await this.#do("pasteAddressPage", { headers });
+    await this.#do("pasteAddress", { form: { address: "none of ours" }, headers, status: 303 });
     const left = await this.#do("connectContinue", { form: { flow }, headers, status: 303 });
     const browser = new Browser();
     try {
@@ -283,6 +366,13 @@ export class Successes {
       status: 409,
     });
 
+    const other = await open();
+    await this.#do("consentNotYou", {
+      form: { flow_id: other.flow_id },
+      headers: other.headers,
+      status: 303,
+    });
+
     const person = await open();
     const both = { ...person.headers, cookie: `${person.headers.cookie}; ${callers.member.cookie}` };
     const form = { flow_id: person.flow_id };
@@ -308,6 +398,11 @@ export class Successes {
       headers,
       status: 303,
     });
+    await this.#do("consentConnectCode", {
+      query: { flow_id, mcp_client_id: upstreams.tokens },
+      headers,
+      status: 303,
+    });
     const left = await this.#do("consentConnect", {
       query: { flow_id, mcp_client_id: upstreams.tokens },
       headers,
@@ -322,6 +417,50 @@ export class Successes {
     await this.#do("consentSubmit", { form: { flow_id }, headers, status: 409 });
     const code = new URL(submitted.headers.location!).searchParams.get("code")!;
     await this.#tokens({ client_id, code, verifier, redirectUri });
+  }
+
+  /** A person's own page. */
+  async #ownConnections(): Promise<void> {
+    const { callers, upstreams } = this.#house;
+    const headers = callers.person;
+    await this.#do("connectionsPage", { headers });
+    await this.#do("connectOwnAccount", { form: { service: upstreams.tokens }, headers, status: 303 });
+    await this.#do("endAllAppsPage", { headers });
+    await this.#do("endAllApps", { form: {}, headers, status: 303 });
+  }
+
+  /** What has no browser, and its person. */
+  async #devices(): Promise<void> {
+    const grant = "urn:ietf:params:oauth:grant-type:device_code";
+    const { keys } = this.#house;
+    const registration = { client_name: "Terminal", grant_types: [grant] };
+    const registering = { json: registration, headers: {}, status: 201 };
+    const { client_id } = await this.#json("registerClient", registering);
+    const headers = { "sec-fetch-site": "same-origin" };
+    const begin = async () => {
+      const codes = await this.#json("deviceAuthorization", { form: { client_id }, headers: {} });
+      return { form: { user_code: codes.user_code as string }, code: codes.device_code as string };
+    };
+    const consent = async (form: { user_code: string }) => {
+      const begun = await this.#do("allowDevice", { form, headers, status: 302 });
+      const flow_id = new URL(begun.headers.location!, this.#house.url).searchParams.get("flow_id")!;
+      return { form: { flow_id }, headers: { ...headers, cookie: cookieOf(begun) } };
+    };
+    const wrong = { form: { user_code: "BBBB-BBBB" }, headers, status: 303 };
+    for (const operationId of ["showDevice", "allowDevice", "refuseDevice"])
+      await this.#do(operationId, wrong);
+    await this.#do("devicePage", { headers: {} });
+    await this.#do("clientCodePage", { headers: {} });
+    const refused = await begin();
+    await this.#do("refuseDevice", { form: refused.form, headers, status: 200 });
+    await this.#do("consentDeny", { ...(await consent((await begin()).form)), status: 200 });
+    const { form, code } = await begin();
+    await this.#do("showDevice", { form, headers, status: 200 });
+    const person = await consent(form);
+    const withKey = { ...person.form, vk: keys.first.value };
+    await this.#do("consentWithKey", { form: withKey, headers: person.headers, status: 303 });
+    await this.#do("consentSubmit", { ...person, status: 200 });
+    await this.#do("token", { form: { grant_type: grant, client_id, device_code: code }, headers: {} });
   }
 
   async #tokens(at: {

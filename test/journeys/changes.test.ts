@@ -1,11 +1,11 @@
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { expect, test } from "vitest";
 import { TellingUpstream } from "../peers/telling-upstream.ts";
-import { Events } from "../support/events.ts";
 import { readJson } from "../support/read.ts";
 import { eventually } from "./steps/eventually.ts";
 import { Management } from "./steps/management.ts";
 import { journeys, type Stage, type TestGateway } from "./steps/stage.ts";
+import { listening, post, standing } from "./steps/streams.ts";
 
 const FILE = "file:///readme.md";
 /** Contract section 4: dead within one second of revocation on every replica. */
@@ -61,47 +61,9 @@ async function offered(admin: Management, peer: TellingUpstream): Promise<{ id: 
   return await admin.createKey("Anna", [id]);
 }
 
-function post(baseUrl: string, token: string, message: object, headers: Record<string, string> = {}) {
-  return fetch(`${baseUrl}/mcp`, {
-    method: "POST",
-    headers: {
-      authorization: `Bearer ${token}`,
-      "content-type": "application/json",
-      accept: "application/json, text/event-stream",
-      ...headers,
-    },
-    body: JSON.stringify({ jsonrpc: "2.0", id: 1, ...message }),
-  });
-}
-
 /** What a client without a session is shown at one replica. */
 async function toolsAt(baseUrl: string, key: string): Promise<unknown[]> {
   return (await readJson(await post(baseUrl, key, { method: "tools/list" }))).result.tools;
-}
-
-/** A stream of 2026-07-28 that is acknowledged. */
-async function listening(baseUrl: string, token: string): Promise<Events> {
-  const method = "subscriptions/listen";
-  const meta = "io.modelcontextprotocol";
-  const _meta = { [`${meta}/protocolVersion`]: "2026-07-28", [`${meta}/clientCapabilities`]: {} };
-  const headers = { "mcp-protocol-version": "2026-07-28", "mcp-method": method };
-  const params = { notifications: { toolsListChanged: true }, _meta };
-  const events = new Events(await post(baseUrl, token, { method, params }, headers));
-  expect((await events.next()).method).toBe("notifications/subscriptions/acknowledged");
-  return events;
-}
-
-/** The stream of a new session. */
-async function standing(baseUrl: string, token: string): Promise<Events> {
-  const params = { protocolVersion: "2025-06-18", capabilities: {}, clientInfo: { name: "c", version: "1" } };
-  const begun = await post(baseUrl, token, { method: "initialize", params });
-  const session = begun.headers.get("mcp-session-id") ?? "";
-  const headers = {
-    authorization: `Bearer ${token}`,
-    accept: "text/event-stream",
-    "mcp-session-id": session,
-  };
-  return new Events(await fetch(`${baseUrl}/mcp`, { headers }));
 }
 
 const modes = [

@@ -103,3 +103,13 @@ function der(tag: number, ...parts: Uint8Array[]): Buffer {
   const length = content.length < 0x80 ? Buffer.of(content.length) : Buffer.of(0x80 | long.length, ...long);
   return Buffer.concat([Buffer.of(tag), length, content]);
 }
+
+/** A certificate of an RSA key, as SAML providers sign with. */
+export function rsaCertificate(subject: string, bits = 2048): Certificate {
+  const issuer = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: bits });
+  return {
+    cert: certificate({ subject, issuer: subject, hosts: [subject] }, publicKey, issuer.privateKey, {}),
+    key: privateKey.export({ format: "pem", type: "pkcs8" }).toString(),
+  };
+}

@@ -4,11 +4,12 @@ import { text } from "node:stream/consumers";
 import { createLocalJWKSet, jwtVerify } from "jose";
 import { type Context, Provider, type StoredToken } from "oidc-provider";
 import { markedSecret } from "../support/marked.ts";
+import { offerExchange } from "./exchange-grant.ts";
 import { type CannedAnswer, Faults, type Held } from "./faults.ts";
 import { answerInteraction } from "./interactions.ts";
 import { type LoopbackServer, startLoopbackServer } from "./loopback-server.ts";
 import { MemoryStore } from "./memory-store.ts";
-import { providerConfiguration, scopesOf } from "./provider-configuration.ts";
+import { providerConfiguration, resourceServer, scopesOf } from "./provider-configuration.ts";
 import { emptyCounts, endpointOf, type ServerEndpoint } from "./provider-endpoints.ts";
 import type { AuthorizationServerOptions, TokenRequest, VerifiedToken } from "./provider-options.ts";
 
@@ -76,6 +77,10 @@ export class AuthorizationServer {
       }),
     );
     markTokens(this.#provider);
+    if (options.exchange)
+      offerExchange(this.#provider, options.exchange, (resource) =>
+        resourceServer(options, resource, this.accessTokenTtl),
+      );
     const issuing = ["access_token", "client_credentials"].flatMap((one) => [
       `${one}.issued`,
       `${one}.saved`,

@@ -1,6 +1,7 @@
 interface Payload {
   grantId?: string;
   uid?: string;
+  userCode?: string;
   accountId?: string;
   consumed?: number;
 }
@@ -16,7 +17,7 @@ interface Adapter {
   upsert(id: string, payload: Payload, expiresIn?: number): Promise<void>;
   find(id: string): Promise<Payload | undefined>;
   findByUid(uid: string): Promise<Payload | undefined>;
-  findByUserCode(): Promise<undefined>;
+  findByUserCode(userCode: string): Promise<Payload | undefined>;
   consume(id: string): Promise<void>;
   destroy(id: string): Promise<void>;
   revokeByGrantId(grantId: string): Promise<void>;
@@ -36,19 +37,19 @@ export class MemoryStore {
       const entry = entries.get(keyOf(id));
       return entry && entry.expiresAt > Date.now() ? entry.payload : undefined;
     };
+    const findWhere = (fits: (payload: Payload) => boolean): Payload | undefined => {
+      for (const [key, { payload }] of entries)
+        if (key.startsWith(`${model}:`) && fits(payload)) return payload;
+      return undefined;
+    };
     return {
       find,
-      findByUserCode: async () => undefined,
       async upsert(id, payload, expiresIn) {
         const expiresAt = expiresIn === undefined ? Number.POSITIVE_INFINITY : Date.now() + expiresIn * 1000;
         entries.set(keyOf(id), { payload, expiresAt });
       },
-      async findByUid(uid) {
-        for (const [key, { payload }] of entries) {
-          if (key.startsWith(`${model}:`) && payload.uid === uid) return payload;
-        }
-        return undefined;
-      },
+      findByUid: async (uid) => findWhere((payload) => payload.uid === uid),
+      findByUserCode: async (userCode) => findWhere((payload) => payload.userCode === userCode),
       async consume(id) {
         const entry = entries.get(keyOf(id));
         if (entry) entry.payload.consumed = Math.floor(Date.now() / 1000);

@@ -13,7 +13,7 @@ declare module "oidc-provider" {
     type: string;
     body: unknown;
     respond?: boolean;
-    oidc?: { body?: Record<string, unknown>; params?: Record<string, unknown> };
+    oidc?: { body?: Record<string, unknown>; params?: Record<string, unknown>; client?: unknown };
     response: { get(name: string): string };
     set(name: string, value: string): void;
   }
@@ -51,7 +51,24 @@ declare module "oidc-provider" {
     jkt?: string;
   }
 
-  export const errors: { InvalidTarget: new (description: string) => Error };
+  export const errors: Record<
+    "InvalidTarget" | "InvalidGrant" | "InvalidRequest",
+    new (
+      description: string,
+    ) => Error
+  >;
+
+  export interface ResourceServer {
+    scope?: string;
+  }
+
+  export interface NewAccessToken {
+    resourceServer: ResourceServer;
+    scope?: string;
+    tokenType: string;
+    expiration: number;
+    save(): Promise<string>;
+  }
 
   export class Provider extends EventEmitter {
     constructor(issuer: string, configuration: Record<string, unknown>);
@@ -69,7 +86,20 @@ declare module "oidc-provider" {
       new (properties: { accountId: string; clientId: string }): Grant;
       find(id: string): Promise<Grant | undefined>;
     };
-    AccessToken: { find(value: string): Promise<StoredToken | undefined> };
+    AccessToken: {
+      new (properties: Record<string, unknown>): NewAccessToken;
+      find(value: string): Promise<StoredToken | undefined>;
+    };
+    ResourceServer: new (
+      identifier: string,
+      info: Record<string, unknown>,
+    ) => ResourceServer;
+    registerGrantType(
+      name: string,
+      handler: (ctx: Context) => Promise<void>,
+      parameters: readonly string[],
+      repeatable: readonly string[],
+    ): void;
     ClientCredentials: { find(value: string): Promise<StoredToken | undefined> };
     Client: { find(id: string): Promise<{ clientName?: string } | undefined> };
   }

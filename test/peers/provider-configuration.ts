@@ -20,7 +20,7 @@ export function providerConfiguration(
   { key, adapter, port, prefix, accessTokenTtl }: Surroundings,
 ): Record<string, unknown> {
   const seconds = (value: number) => () => value;
-  const document = options.clientDocument;
+  const { clientDocument: document, people } = options;
   return {
     adapter,
     jwks: { keys: [key] },
@@ -30,10 +30,12 @@ export function providerConfiguration(
     scopes: ["openid", "offline_access", ...scopesOf(options)],
     pkce: { required: () => true },
     responseTypes: ["code"],
-    claims: { openid: ["sub"] },
+    claims: { openid: ["sub", ...(people?.names ?? [])] },
+    // What is asked of people who sign in stands in the ID token, as the providers of companies do it.
+    conformIdTokenClaims: people === undefined,
     findAccount: async (_ctx: unknown, id: string) => ({
       accountId: id,
-      claims: async () => ({ sub: id }),
+      claims: async () => ({ ...people?.claims(id), sub: id }),
     }),
     issueRefreshToken: async (_ctx: unknown, client: { grantTypeAllowed(type: string): boolean }) =>
       options.refreshTokens !== false && client.grantTypeAllowed("refresh_token"),
@@ -54,11 +56,26 @@ export function providerConfiguration(
     },
     features: {
       devInteractions: { enabled: false },
-      rpInitiatedLogout: { enabled: false },
+      rpInitiatedLogout: {
+        enabled: people !== undefined,
+        logoutSource: async (ctx: Context, form: string) =>
+          showForm(
+            ctx,
+            form.replace("</form>", '<button name="logout" value="yes">Sign out</button></form>'),
+          ),
+        postLogoutSuccessSource: async (ctx: Context) => showForm(ctx, "<p>Signed out.</p>"),
+      },
+      backchannelLogout: { enabled: people !== undefined },
       clientCredentials: { enabled: true },
       registration: {
         enabled: options.dynamicRegistration !== false,
         secretFactory: async () => markedSecret(),
+      },
+      deviceFlow: {
+        enabled: options.deviceFlow === true,
+        userCodeInputSource: async (ctx: Context, form: string) => show(ctx, form),
+        userCodeConfirmSource: async (ctx: Context, form: string) => show(ctx, form),
+        successSource: async (ctx: Context) => show(ctx, "<p>Done. Go back to your device.</p>"),
       },
       registrationManagement: { enabled: options.registrationManagement === true },
       dPoP: {
@@ -79,13 +96,17 @@ export function providerConfiguration(
           resourceServer(options, resource, accessTokenTtl()),
       },
     },
-    fetch: async (url: string | URL) => {
+    fetch: async (url: string | URL, init: RequestInit) => {
+      // Without the dispatcher that keeps a provider from loopback addresses, which is all that a test has.
+      if (people)
+        return fetch(url, { method: init.method, headers: init.headers, body: init.body } as RequestInit);
       const found = await document?.(String(url));
       return found === undefined ? new Response("not found", { status: 404 }) : Response.json(found);
     },
     ttl: {
       AccessToken: accessTokenTtl,
       AuthorizationCode: seconds(60),
+      DeviceCode: seconds(600),
       ClientCredentials: accessTokenTtl,
       IdToken: seconds(3600),
       RefreshToken: seconds(86_400),
@@ -102,7 +123,13 @@ export function providerConfiguration(
   };
 }
 
-function resourceServer(
+function show(ctx: Context, form: string): void {
+  ctx.type = "html";
+  ctx.body = `<!doctype html><html lang="en"><title>Test provider: device</title>${form}
+<button type="submit" form="op.deviceInputForm">Continue</button></html>`;
+}
+
+export function resourceServer(
   options: AuthorizationServerOptions,
   resource: string,
   accessTokenTTL: number,
@@ -122,4 +149,9 @@ function resourceServer(
 
 export function scopesOf(options: AuthorizationServerOptions): string[] {
   return options.scopes ?? ["mcp", "mcp:write"];
+}
+
+function showForm(ctx: Context, form: string): void {
+  ctx.type = "html";
+  ctx.body = `<!doctype html><html lang="en"><title>Test provider: sign out</title>${form}</html>`;
 }

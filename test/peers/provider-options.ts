@@ -1,3 +1,4 @@
+import type { SubjectOf } from "./exchange-grant.ts";
 import type { InteractionMode } from "./interactions.ts";
 
 export type WellKnown = "oauth-authorization-server" | "openid-configuration";
@@ -34,6 +35,12 @@ export interface AuthorizationServerOptions {
   dpopNonce?: boolean;
   /** RFC 7592; default false. */
   registrationManagement?: boolean;
+  /** RFC 8628: codes that are typed at `/device`; default false. */
+  deviceFlow?: boolean;
+  /** The provider signs people in for others: what it says of each, and its log-out in both directions; default off. */
+  people?: People;
+  /** Whose token it is that a client exchanges (RFC 8693); absent: none can be. Such a client has the grant in `grant_types`. */
+  exchange?: SubjectOf;
   /** RFC 7009; default true. */
   revocation?: boolean;
   /** Which metadata documents exist; default both. */
@@ -43,6 +50,12 @@ export interface AuthorizationServerOptions {
    * "page": minimal HTML forms for a real browser.
    */
   interaction?: InteractionMode;
+}
+
+/** What the ID token says of an account, beyond `sub`; only claims that are named are said. */
+export interface People {
+  names: readonly string[];
+  claims(account: string): Record<string, unknown>;
 }
 
 export interface TokenRequest {

@@ -107,6 +107,7 @@ export const consentAttacks: readonly Requirement[] = [
   { id: "CB-21", section: "attack cases: Consent and browser", text: "Referrer and caching." },
   { id: "CB-22", section: "attack cases: Consent and browser", text: "Two flows in one browser." },
   { id: "CB-23", section: "attack cases: Consent and browser", text: "Deny." },
+  { id: "CB-24", section: "attack cases: Consent and browser", text: "Login CSRF before consent." },
   {
     id: "CB-25",
     section: "attack cases: Consent and browser",

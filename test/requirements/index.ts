@@ -1,5 +1,6 @@
 import { availabilityAttacks } from "./attack-cases-availability.ts";
 import { consentAttacks } from "./attack-cases-consent.ts";
+import { identityAttacks } from "./attack-cases-identity.ts";
 import { upstreamAttacks } from "./attack-cases-upstreams.ts";
 import type { Requirement } from "./requirement.ts";
 import { standards } from "./standards.ts";
@@ -11,6 +12,7 @@ export const requirements: readonly Requirement[] = [
   ...wireContract,
   ...wireContractManagement,
   ...consentAttacks,
+  ...identityAttacks,
   ...upstreamAttacks,
   ...availabilityAttacks,
   ...standards,

@@ -42,12 +42,63 @@ export const standards: readonly Requirement[] = [
     text: "A wrong code_verifier is refused.",
     title: "PK-06 PK-13 a wrong verifier is refused and burns the code",
   },
+  {
+    id: "RFC7644-3.4.2.2",
+    section: "RFC 7644 §3.4.2.2",
+    text: "Filters: every operator, grouping, value filters, on every attribute, without case where the schema says so.",
+  },
+  {
+    id: "RFC7644-3.5.2",
+    section: "RFC 7644 §3.5.2",
+    text: "PATCH: add, replace, remove with and without paths and value filters, all or nothing.",
+  },
+  {
+    id: "RFC7521-4.1",
+    section: "RFC 7521 §4.1",
+    text: "An assertion may come without a client; client credentials that come with it must be valid.",
+  },
+  {
+    id: "RFC7523-3",
+    section: "RFC 7523 §3",
+    text: "An assertion is accepted for us, now, and, where replay is not allowed, once.",
+  },
   { id: "RFC8252-7.3", section: "RFC 8252 §7.3", text: "Of a loopback redirect URI only the port is free." },
   {
     id: "RFC8414-3.3",
     section: "RFC 8414 §3.3",
     text: "Metadata of another issuer than was asked is not used.",
     title: "UP-07 metadata of another issuer, or of none, is not used; no registration, no token call",
+  },
+  {
+    id: "RFC8628-3.3",
+    section: "RFC 8628 §3.3",
+    text: "The person is shown which client waits, and the code may be typed in any case.",
+  },
+  {
+    id: "RFC8628-3.4",
+    section: "RFC 8628 §3.4",
+    text: "A device code gives tokens once, after the person allowed it.",
+  },
+  {
+    id: "RFC8628-3.5",
+    section: "RFC 8628 §3.5",
+    text: "authorization_pending, slow_down, access_denied and expired_token.",
+  },
+  { id: "RFC8628-5.1", section: "RFC 8628 §5.1", text: "Guesses at user codes are limited." },
+  {
+    id: "RFC8628-6.1",
+    section: "RFC 8628 §6.1",
+    text: "User codes have letters that are not taken for others, and are read in any case, with or without punctuation.",
+  },
+  {
+    id: "RFC8693-2.2",
+    section: "RFC 8693 §2.2",
+    text: "A token exchange says what type of token it issued.",
+  },
+  {
+    id: "RFC8725-3.11",
+    section: "RFC 8725 §3.11",
+    text: "Assertions of one kind never count as another: typ decides.",
   },
   {
     id: "RFC8707-2",

@@ -27,6 +27,24 @@ export const wireContractManagement: readonly Requirement[] = [
     title: "a dropping client, whatever the revision: the link as text and a connect tool, no elicitation",
   },
   {
+    id: "contract-2-groups",
+    section: "wire contract 2",
+    text: "What a person may use is joined with what their groups give; taken out, orphaned at once; put back, as before.",
+    title: "ID-14 ID-23 ID-28 has what the group gives; taken out, orphaned at once; put back, as before",
+  },
+  {
+    id: "contract-1-principals",
+    section: "wire contract 1",
+    text: "Every route with every kind of caller: may, 401, 403 or 400 as the route declares, and nothing is changed for who may not.",
+    title: "ID-05 ID-09 who may not is refused as the declaration says, and nothing is changed",
+  },
+  {
+    id: "contract-1-another-persons",
+    section: "wire contract 1",
+    text: "What another person has is the same 404 as what there is not, on every route with an id.",
+    title: "ID-02 ID-04 what another person has is answered as what there is not, whatever kind of id it is",
+  },
+  {
     id: "contract-7-extra-headers",
     section: "wire contract 7",
     text: "`allowed_extra_headers` of the caller's request reach the upstream, and nothing else of it does.",

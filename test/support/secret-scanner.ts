@@ -92,7 +92,7 @@ function* formsOf(value: string): Generator<[form: string, text: string | Buffer
   const hex = Buffer.from(value).toString("hex");
   yield ["hexadecimal", hex];
   yield ["hexadecimal", hex.toUpperCase()];
-  yield ["percent-encoded", encodeURIComponent(value)];
+  yield ["percent-encoded", encodeURIComponent(value.toWellFormed())];
   yield ["percent-encoded", `%${hex.match(/../g)!.join("%")}`];
   yield ["percent-encoded", `%${hex.toUpperCase().match(/../g)!.join("%")}`];
   yield ["as a JSON string", JSON.stringify(value).slice(1, -1)];

@@ -8,6 +8,7 @@ export function testSettings(changes: Partial<Settings> = {}): Settings {
     baseUrl: new URL("http://localhost:8080"),
     aliases: [],
     enforceAuthOnInference: true,
+    deviceAuthorization: true,
     tempTokenAuth: false,
     toolTimeoutMs: 30_000,
     toolSyncIntervalMs: 600_000,
@@ -20,6 +21,8 @@ export function testSettings(changes: Partial<Settings> = {}): Settings {
     keyGraceMs: DAY_MS,
     auditRetentionDays: 365,
     trustedProxies: [],
+    sessionIdleMs: DAY_MS / 2,
+    sessionMaxMs: 7 * DAY_MS,
     ...changes,
   };
 }

@@ -57,9 +57,14 @@ export class Stage {
     this.#later += ms;
   }
 
+  /** The gateways' time. */
+  now(): Date {
+    return new Date(Date.now() + this.#later);
+  }
+
   /** On an empty database of its own, reaching `allow` and nothing else. */
-  async gateway(allow: string[]): Promise<TestGateway> {
-    return this.open({ databaseUrl: await this.#database(), outboundAllow: allow });
+  async gateway(allow: string[], configure?: GatewayOptions["configure"]): Promise<TestGateway> {
+    return this.open({ databaseUrl: await this.#database(), outboundAllow: allow, configure });
   }
 
   /** Another replica of a gateway that runs: the same public address, reached at one of its own. */
@@ -76,7 +81,7 @@ export class Stage {
 
   /** Started with exactly these options. */
   async open(options: GatewayOptions): Promise<TestGateway> {
-    const now = () => new Date(Date.now() + this.#later);
+    const now = () => this.now();
     const { url, gateway, encryptionKey, stop } = await startGateway({ ...options, now });
     gateway.startJobs();
     let closing: Promise<void> | undefined;
