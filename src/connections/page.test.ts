@@ -108,6 +108,12 @@ describe("the page of one's own connections", () => {
     expect(text).toContain("client.example.com May use what the bundle team has, within your key ci");
     expect(text).toContain("Allowed on 2026-10-14, last used an hour ago");
     expect(text).toContain("ci Expired");
+    const placed = async (redirectUri: string) =>
+      (await shown({ apps: [{ ...apps[0]!, clientName: "X", redirectUri }] })).text;
+    expect(await placed("urn:ietf:params:oauth:grant-type:device_code")).toContain("X Another device");
+    const assertion = "urn:ietf:params:oauth:grant-profile:id-jag#https://id.example.com";
+    expect(await placed(assertion)).toContain("X By your company's sign-in");
+    expect(await placed("http://127.0.0.1:1/cb")).toContain("X An app on a computer");
     const empty = await shown({});
     expect(empty.text).toContain("No service is open to you yet. Ask an administrator.");
     expect(empty.text).toContain("None yet.");

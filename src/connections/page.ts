@@ -1,5 +1,5 @@
 import { ago, type Html, html, page } from "../http/index.ts";
-import type { OwnGrant } from "../issuer/index.ts";
+import { DEVICE_GRANT, type OwnGrant } from "../issuer/index.ts";
 import { type Account, type Group, groups, type Service } from "./services.ts";
 import { errorOf, groupNames, noticeOf, sharedWays, standingOf } from "./words.ts";
 
@@ -161,6 +161,9 @@ function appItem(
 
 /** Where its sign-in came back to: the one thing about an app that it did not write itself. */
 function placeOf(redirectUri: string): string {
+  // In place of an address: the kind of grant that needs none.
+  if (redirectUri === DEVICE_GRANT) return "Another device";
+  if (redirectUri.startsWith("urn:")) return "By your company's sign-in";
   const url = URL.parse(redirectUri);
   if (!url?.protocol.startsWith("http")) return "An app on a computer";
   return ["localhost", "127.0.0.1", "[::1]"].includes(url.hostname) ? "An app on a computer" : url.host;

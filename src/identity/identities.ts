@@ -2,7 +2,14 @@ import { sql } from "kysely";
 import { newId, Problem, type World } from "../base/index.ts";
 import type { Database, Db, Tx } from "../db/index.ts";
 import { type Groups, shownMoves } from "./groups.ts";
-import { lineAbout, reconcileIdentities, SIGN_IN, type Unlinking, unlinkIdentity } from "./identity-links.ts";
+import {
+  lineAbout,
+  reconcileIdentities,
+  SIGN_IN,
+  type Unlinking,
+  type UsableProvider,
+  unlinkIdentity,
+} from "./identity-links.ts";
 import { displayOf, type Identity, toIdentity } from "./identity-rows.ts";
 import type { Recorder } from "./recorder.ts";
 import { type Role, toUser, type User } from "./user-rows.ts";
@@ -111,7 +118,7 @@ export class Identities {
   }
 
   /** See `reconcileIdentities`. */
-  reconcile(tx: Tx, usable: readonly string[]): Promise<void> {
+  reconcile(tx: Tx, usable: readonly UsableProvider[]): Promise<void> {
     return reconcileIdentities(tx, usable);
   }
 

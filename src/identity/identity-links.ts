@@ -74,29 +74,50 @@ export async function unlinkIdentity(
   await record(tx, { ...line, actor: how.actor ?? `user:${row.user_id}` });
 }
 
+/** A sign-in provider as the configuration has it now: `provider` is `sso:<id>`. */
+export interface UsableProvider {
+  provider: string;
+  issuer: string;
+}
+
 /**
- * At the start: identities of providers that are not configured any more sign nobody in and count as no way in, until their
- * provider comes back; sessions that these opened end. `usable`: those that are configured, as `sso:<id>`.
+ * At the start: identities of providers that are not configured any more, or not with that issuer, sign nobody in and count as
+ * no way in until it is back; sessions that these opened end.
  */
-export async function reconcileIdentities(tx: Tx, usable: readonly string[]): Promise<void> {
-  const gone = (provider: string) => `${REMOVED}${provider}`;
-  const known = usable.length === 0 ? [""] : [...usable];
+export async function reconcileIdentities(tx: Tx, usable: readonly UsableProvider[]): Promise<void> {
+  const isUsable = (provider: (of: string) => string) =>
+    usable.length === 0
+      ? sql<boolean>`1 = 0`
+      : sql<boolean>`(${sql.join(
+          usable.map((one) => sql`(provider = ${provider(one.provider)} and issuer = ${one.issuer})`),
+          sql` or `,
+        )})`;
   await tx
     .updateTable("user_identities")
     .set({ provider: sql`${REMOVED} || provider` })
     .where("provider", "like", `${SIGN_IN}%`)
-    .where("provider", "not in", known)
+    .where(({ not }) => not(isUsable((name) => name)))
     .execute();
-  for (const provider of usable)
-    await tx
-      .updateTable("user_identities")
-      .set({ provider })
-      .where("provider", "=", gone(provider))
-      .execute();
+  await tx
+    .updateTable("user_identities")
+    .set({ provider: sql`substr(provider, ${sql.lit(REMOVED.length + 1)})` })
+    .where("provider", "like", `${REMOVED}%`)
+    .where(isUsable((name) => REMOVED + name))
+    .execute();
   await tx
     .deleteFrom("dashboard_sessions")
     .where("provider", "like", `${SIGN_IN}%`)
-    .where("provider", "not in", known)
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom("user_identities")
+            .select("user_identities.id")
+            .whereRef("user_identities.user_id", "=", "dashboard_sessions.user_id")
+            .whereRef("user_identities.provider", "=", "dashboard_sessions.provider")
+            .whereRef("user_identities.subject", "=", "dashboard_sessions.provider_subject"),
+        ),
+      ),
+    )
     .execute();
 }
 

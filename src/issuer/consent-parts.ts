@@ -1,5 +1,5 @@
 import type { World } from "../base/index.ts";
-import { type Html, html } from "../http/index.ts";
+import { ago, type Html, html } from "../http/index.ts";
 import type { Client } from "./client.ts";
 import { consentErrorText } from "./consent-errors.ts";
 import type { Choice, ConsentFlow } from "./consent-flow.ts";
@@ -39,18 +39,7 @@ function destination(redirectUri: string): string {
 export function standing(client: Client, world: World): string {
   if (client.verified) return "Registered by your administrator";
   if (client.registeredAt === undefined) return "Not verified";
-  return `Not verified, registered itself ${ago(client.registeredAt, world)}`;
-}
-
-/** How long ago, in words. */
-export function ago(since: number, world: World): string {
-  const minutes = Math.floor((world.now().getTime() - since) / MINUTE_MS);
-  return minutes < 1 ? "just now" : `${age(minutes)} ago`;
-}
-
-function age(minutes: number): string {
-  if (minutes < 120) return `${minutes} ${minutes === 1 ? "minute" : "minutes"}`;
-  return minutes < 48 * 60 ? `${Math.floor(minutes / 60)} hours` : `${Math.floor(minutes / 1440)} days`;
+  return `Not verified, registered itself ${ago(client.registeredAt, world.now().getTime())}`;
 }
 
 /** What a person should think about before going on. */

@@ -1,6 +1,6 @@
 import type { World } from "../base/index.ts";
-import { type Html, html, page } from "../http/index.ts";
-import { ago, standing } from "./consent-parts.ts";
+import { ago, type Html, html, page } from "../http/index.ts";
+import { standing } from "./consent-parts.ts";
 import type { DeviceFlow } from "./device-flow.ts";
 import { paths } from "./paths.ts";
 
@@ -40,7 +40,7 @@ export function devicePage(flow: DeviceFlow, userCode: string, world: World): Pr
 <dl class="facts">
 <dt>App</dt><dd>${client.name}<small>${standing(client, world)}</small></dd>
 <dt>Code</dt><dd>${userCode}</dd>
-<dt>Asked from</dt><dd>${askedFrom}<small>${ago(flow.createdAt, world)}</small></dd>
+<dt>Asked from</dt><dd>${askedFrom}<small>${ago(flow.createdAt, world.now().getTime())}</small></dd>
 </dl>
 <p class="notice">Go on only if you started ${client.name} on that device yourself, a moment ago. Anyone can use its name. If the code came to you in a message, a mail or a call, somebody wants your access.</p>
 <div class="actions">

@@ -7,6 +7,7 @@
 export { endStaleGrants } from "./after-restore.ts";
 export type { ConsentGate, ConsentPass } from "./consent-gate.ts";
 export type { Authenticated, GrantPrincipal } from "./grant-cache.ts";
+export { DEVICE_GRANT } from "./grant-names.ts";
 export type { OwnGrant } from "./grant-routes.ts";
 export { Issuer } from "./issuer.ts";
 export {

@@ -198,10 +198,18 @@ describe("linking", () => {
     await signIn(tab, base);
     const { id } = (await users.list({ limit: 1, offset: 0 })).users[0]!;
     await database.db.updateTable("users").set({ role: "admin" }).where("id", "=", id).execute();
-    const reconcile = (usable: string[]) => database.transaction((tx) => identities.reconcile(tx, usable));
+    const issuer = gateway.provider.issuer;
+    const reconcile = (...usable: { provider: string; issuer: string }[]) =>
+      database.transaction((tx) => identities.reconcile(tx, usable));
     expect(await users.hasAdmin()).toBe(true);
-    await reconcile([]);
-    await reconcile(["sso:other"]);
+    await reconcile(
+      { provider: "sso:other", issuer: "https://other.example" },
+      { provider: "sso:corp", issuer },
+    );
+    expect((await tab.get(base + LANDING)).url.pathname).toBe(LANDING);
+    // Another issuer under the same name is another provider.
+    await reconcile({ provider: "sso:corp", issuer: "https://other.example" });
+    await reconcile();
     expect((await tab.get(base + LANDING)).url.pathname).toBe("/login");
     expect(await users.hasAdmin()).toBe(false);
     expect((await identities.list(id)).map(({ provider }) => provider)).toEqual(["removed:sso:corp"]);

@@ -28,10 +28,11 @@ export class Sso {
     ];
   }
 
-  /** At the start, before anybody is served: what belongs to providers that were taken out of the configuration ends. */
+  /** At the start, before anybody is served: what belongs to providers that the configuration does not have any more ends. */
   async reconcile(): Promise<void> {
     const { database, identities, sso } = this.#parts;
-    await database.transaction((tx) => identities.reconcile(tx, sso.providers.map(vouching)));
+    const usable = sso.providers.map((one) => ({ provider: vouching(one), issuer: one.issuer }));
+    await database.transaction((tx) => identities.reconcile(tx, usable));
   }
 
   /** The buttons of the sign-in page. */
