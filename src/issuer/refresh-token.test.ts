@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import { onBothDatabases } from "../../test/support/databases.ts";
 import { readJson } from "../../test/support/read.ts";
+import { DEVICE_GRANT } from "./grant-names.ts";
 import { BASE, counts, exchange, type Gateway, refresh, register, setUp } from "./issuer.suite.ts";
 import { DAY, errorOf, HOUR, isAlive, refused, tokenBench } from "./token.suite.ts";
 
@@ -137,7 +138,7 @@ onBothDatabases("tokens", (open) => {
     const answer = await readJson(await exchange(gateway, got));
     expect(answer.refresh_token).toBeUndefined();
     const metadata = await readJson(await gateway.call("/.well-known/oauth-authorization-server"));
-    expect(metadata.grant_types_supported).not.toContain("refresh_token");
+    expect(metadata.grant_types_supported).toEqual(["authorization_code", DEVICE_GRANT]);
     expect(metadata.scopes_supported).toEqual(["mcp"]);
     gateway.world.advance(DAY);
     expect(await isAlive(gateway, answer.access_token)).toBe(false);
